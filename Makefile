@@ -1,0 +1,42 @@
+# `make help` lists the targets. A virtual environment is made in .venv on first use.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format lint types golden clean
+
+help:  ## List the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("lrrun needs Python 3.10 or newer; try make PYTHON=python3.12") if sys.version_info < (3, 10) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(READY)  ## Train configs/digits.yaml on real data and show the result
+	$(BIN)/lrrun train configs/digits.yaml
+	$(BIN)/lrrun show latest
+
+test: $(READY)  ## Run the tests and doctests
+	$(BIN)/python -m pytest -n auto
+
+check: format lint types test  ## Everything that CI checks: format, lint, types, tests
+
+format: $(READY)
+	$(BIN)/ruff format --check .
+
+lint: $(READY)
+	$(BIN)/ruff check .
+
+types: $(READY)
+	$(BIN)/mypy
+
+golden: $(READY)  ## Rewrite the golden files in tests/golden; read their diff
+	$(BIN)/python -m pytest tests --golden
+
+clean:  ## Remove the environment and caches; runs are left alone
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build ./*.egg-info

@@ -1,0 +1,3 @@
+"""lrrun: choose, run, compare and understand learning rates and learning-rate schedules."""
+
+__version__ = "0.1.0"

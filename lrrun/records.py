@@ -1,0 +1,77 @@
+"""The words that the loop, the log and the analysis share.
+
+The training loop yields these, the run folder stores them, the analysis reads them back. All
+numbers are plain Python numbers: nothing here knows torch, files or the clock's origin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Status = Literal["running", "completed", "diverged", "interrupted", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """One optimizer update.
+
+    `step` is the update's index, from 0. `lr` holds, for every param group in order, the
+    learning rate that this very update used. `loss` is the mean training loss over the update's
+    samples, before the update. `momentum` is set only where the schedule drives it.
+    """
+
+    step: int
+    lr: tuple[float, ...]
+    loss: float
+    grad_norm: float | None = None
+    momentum: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EpochRecord:
+    """The state of a run at the end of an epoch, or at an evaluation inside one.
+
+    `epoch` counts from 1 (the epoch that this row stands in), `step` is the number of updates
+    done, `samples` the number of training samples seen. `lr` is what the last update used, one
+    per param group. `train_loss` is the mean over the samples seen since the row before.
+    `metrics` holds `val_loss`, `val_acc` and the like; it is empty where nothing was evaluated.
+    `seconds` is wall-clock time since the row before, `samples_per_second` the training speed.
+    """
+
+    epoch: int
+    step: int
+    samples: int
+    lr: tuple[float, ...]
+    train_loss: float
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    grad_norm: float | None = None
+    seconds: float = 0.0
+    samples_per_second: float = 0.0
+
+
+Record = StepRecord | EpochRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended, with one sentence that says why; a divergence is a finding, not a crash."""
+
+    status: Status
+    sentence: str
+    step: int
+
+
+_GROWING = frozenset(
+    ("acc", "accuracy", "top1", "top5", "auc", "auroc", "f1", "r2", "precision", "recall")
+)
+
+
+def higher_is_better(metric: str) -> bool:
+    """True for a metric that grows as the model gets better, told by the words of its name.
+
+    >>> higher_is_better("val_acc"), higher_is_better("val_loss")
+    (True, False)
+    """
+    return not _GROWING.isdisjoint(metric.lower().replace("-", "_").split("_"))
