@@ -1,0 +1,25 @@
+"""Other libraries' schedules under their own names and arguments, with those libraries' values."""
+
+from lrrun.schedules.dialects import (  # noqa: F401  (entering the catalogue)
+    keras,
+    keras_callbacks,
+    mmengine,
+    mmengine_list,
+    mmengine_waves,
+    optax,
+    optax_joined,
+    optax_plateau,
+    pytorch_scheduler,
+    pytorch_scheduler_composed,
+    pytorch_scheduler_hyperbolas,
+    pytorch_scheduler_phases,
+    timm,
+    timm_factory,
+    timm_phases,
+    timm_plateau,
+    torch,
+    torch_compositions,
+    torch_cycles,
+    transformers,
+    transformers_names,
+)
