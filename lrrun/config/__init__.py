@@ -1,0 +1,1 @@
+"""YAML text → Experiment; the only reader of configs. Nothing here loads torch."""

@@ -1,0 +1,57 @@
+"""Plain data → YAML text that our reader takes back as the same data."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+
+from lrrun.config.yaml_text import FLOAT, parse_value
+
+
+class _Dumper(yaml.SafeDumper):
+    """Quotes every text that our reader, which knows YAML 1.2 numbers, would not read as text."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    plain = "\n" not in text and _reads_as_itself(text)
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+def _reads_as_itself(text: str) -> bool:
+    try:
+        return bool(parse_value(text) == text)
+    except Exception:
+        return False
+
+
+def _number(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+    text = {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(repr(value), repr(value))
+    return dumper.represent_scalar("tag:yaml.org,2002:float", text)
+
+
+_Dumper.add_implicit_resolver("tag:yaml.org,2002:float", FLOAT, list("-+0123456789."))
+_Dumper.add_representer(str, _text)
+_Dumper.add_representer(float, _number)
+
+
+def to_yaml(data: Any) -> str:
+    """Write plain data as YAML, keys in their order, short lists on one line.
+
+    >>> print(to_yaml({"lr": 1e-05, "name": "1e3", "hidden": [8, 8]}), end="")
+    lr: 1e-05
+    name: "1e3"
+    hidden: [8, 8]
+    """
+    text: str = yaml.dump(
+        data,
+        Dumper=_Dumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=None,
+        width=100,
+    )
+    return text

@@ -1,0 +1,50 @@
+"""The types of config values that need more than a plain type: lengths, token counts, names."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+
+from lrrun.registry import RUN_NAME, RUN_NAME_RULE, is_run_name
+from lrrun.units import Length
+
+
+def _length(written: object) -> Length:
+    length = Length.parse(written)
+    if length.unit == "rest" or length.value == 0:
+        raise ValueError(f"expected a length of at least one step, got {written}")
+    return length
+
+
+def _tokens(written: object) -> int:
+    if isinstance(written, str):
+        length = Length.parse(written if "tok" in written else f"{written} tokens")
+        if length.unit != "tokens":
+            raise ValueError(f"expected a number of tokens such as 300M, got {written!r}")
+        return int(length.value)
+    if isinstance(written, bool) or not isinstance(written, int):
+        raise ValueError(f"expected a number of tokens such as 300M, got {written!r}")
+    return written
+
+
+def _run_name(written: object) -> str:
+    if not isinstance(written, str) or not is_run_name(written):
+        raise ValueError(f"{RUN_NAME_RULE}, got {written!r}")
+    return written
+
+
+LengthField = Annotated[
+    Length,
+    PlainValidator(_length),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": ["string", "integer"], "examples": ["500 steps", "2 epochs", "5%"]}),
+]
+TokensField = Annotated[int, BeforeValidator(_tokens), Field(ge=1)]
+RunName = Annotated[
+    str,
+    PlainValidator(_run_name),
+    WithJsonSchema({"type": "string", "pattern": f"^{RUN_NAME.pattern}$"}),
+]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
+Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]

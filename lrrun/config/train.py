@@ -1,0 +1,90 @@
+"""The `train` section: how long, on what, and with which aids."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from lrrun.config.base import DataFacts, Section
+from lrrun.config.fields import Count, LengthField, TokensField
+from lrrun.units import Units
+
+
+class EarlyStopping(Section):
+    """End the run when a metric has not improved for a number of evaluations."""
+
+    metric: str = "val_loss"
+    """The metric to watch."""
+    patience: Count = 5
+    """Evaluations without an improvement after which the run ends."""
+    mode: Literal["min", "max"] = "min"
+    """Whether a smaller or a larger value is better."""
+    min_delta: Annotated[float, Field(ge=0)] = 0.0
+    """An improvement must be larger than this."""
+
+
+class Train(Section):
+    """The training loop's settings."""
+
+    epochs: Count | None = None
+    """The horizon in passes over the training data; give one of epochs, steps and tokens."""
+    steps: Count | None = None
+    """The horizon in optimizer updates."""
+    tokens: TokensField | None = None
+    """The horizon in training tokens (300M), for datasets of text."""
+    scale: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Shrink the run and every length of its schedule to this share of the horizon."""
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    """auto, cpu, cuda, cuda:1 or mps; auto takes cuda, then mps, then cpu."""
+    evaluate: LengthField | None = None
+    """How often to evaluate; by default at every epoch's end. Always at the end of the run."""
+    val_rows: Count | None = None
+    """Evaluate on the first so many validation rows only; by default on all."""
+    accumulate: Count = 1
+    """Batches whose gradients are averaged into one update; schedules count updates."""
+    clip_norm: Annotated[float, Field(gt=0)] | None = None
+    """Scale gradients down to this norm where theirs is larger."""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Smoothing of the training targets; validation losses are never smoothed."""
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Decay of an exponential moving average of the weights; where given, it is evaluated."""
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    """Autocast type of the forward pass; fp16 scales the loss."""
+    compile: bool = False
+    """Compile the model with torch.compile."""
+    grad_norm: bool = False
+    """Log the gradients' norm at every step and epoch."""
+    log_every: Count = 1
+    """Steps between rows of steps.csv."""
+    early_stopping: EarlyStopping | None = None
+    """End the run early; by default it runs to its horizon."""
+    divergence_factor: Annotated[float, Field(gt=1)] = 10.0
+    """The run has diverged when its smoothed loss exceeds this multiple of its first loss."""
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """CPU threads; by default one for models whose steps are too small to share."""
+
+    @model_validator(mode="after")
+    def _one_horizon(self) -> Train:
+        given = [key for key in ("epochs", "steps", "tokens") if getattr(self, key) is not None]
+        if len(given) != 1:
+            got = " and ".join(given) if given else "none of them"
+            raise ValueError(f"expected one of epochs, steps and tokens, got {got}")
+        return self
+
+    def units(self, facts: DataFacts, batch_size: int) -> Units:
+        """The run's clock, from the training rows: samples, tokens and epochs in updates.
+
+        An update takes `batch_size · accumulate` rows; the last, partial one of an epoch counts.
+        Raises ValueError where the horizon is in tokens and the dataset has none.
+        """
+        steps_per_epoch = -(-facts.train_rows // (batch_size * self.accumulate))
+        tokens = facts.tokens_per_row and facts.tokens_per_row * facts.train_rows
+        if self.tokens is not None:
+            if not tokens:
+                raise ValueError("this dataset has no tokens; give epochs or steps")
+            total = max(1, round(self.tokens / tokens * steps_per_epoch))
+        else:
+            total = self.steps or (self.epochs or 0) * steps_per_epoch
+        total = max(1, round(total * self.scale))
+        return Units(total, steps_per_epoch, facts.train_rows, tokens, self.scale)
