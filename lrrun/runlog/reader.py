@@ -1,0 +1,195 @@
+"""Reading run folders: nothing is executed, nothing is written, no link is followed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, get_args
+
+from lrrun.errors import LrrunError, UnusableFile
+from lrrun.records import Status
+from lrrun.runlog import files
+from lrrun.runlog.names import match_run, run_folders, sort_key, unknown_run
+from lrrun.runlog.summary import Summary, summarize
+from lrrun.runlog.table import Floats, Table, read_table
+from lrrun.runlog.writer import EPOCH_COLUMNS, SCHEMA_VERSION, STEP_COLUMNS, TIMING_COLUMNS
+
+_INFO_BYTES = 16 << 20
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder as it is now; `info` is run.json, the tables are read when asked for.
+
+    A table is a dict of float64 columns; an empty cell is nan. Reading one raises UnusableFile with
+    `file:line` where a row is broken. A run that still grows, or whose process died, has the status
+    `running` and the rows written so far.
+    """
+
+    path: Path
+    info: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> Run:
+        """Read run.json and check it; raises UnusableFile where it is missing or broken."""
+        return cls(path, _read_info(path / "run.json"))
+
+    @property
+    def name(self) -> str:
+        """The folder's name: a run that is copied or moved keeps all that belongs to it."""
+        return self.path.resolve().name
+
+    @property
+    def status(self) -> Status:
+        """How the run ended, or `running`."""
+        status: Status = self.info["status"]
+        return status
+
+    @property
+    def sentence(self) -> str:
+        """Why it ended so."""
+        return str(self.info.get("sentence", ""))
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """The resolved config, as plain data."""
+        config: Mapping[str, Any] = self.info["config"]
+        return config
+
+    @property
+    def created(self) -> str:
+        """When the run was made: UTC, ISO 8601."""
+        return str(self.info["created"])
+
+    @cached_property
+    def _epochs(self) -> Table:
+        return read_table(self.path / "epochs.csv", EPOCH_COLUMNS)
+
+    @cached_property
+    def _steps(self) -> Table:
+        return read_table(self.path / "steps.csv", STEP_COLUMNS)
+
+    @cached_property
+    def _timing(self) -> Table:
+        return read_table(self.path / "timing.csv", TIMING_COLUMNS)
+
+    @property
+    def epochs(self) -> dict[str, Floats]:
+        """The columns of epochs.csv."""
+        return self._epochs.columns
+
+    @property
+    def steps(self) -> dict[str, Floats]:
+        """The columns of steps.csv."""
+        return self._steps.columns
+
+    @property
+    def timing(self) -> dict[str, Floats]:
+        """The columns of timing.csv."""
+        return self._timing.columns
+
+    @property
+    def torn(self) -> tuple[str, ...]:
+        """The tables whose last line is unfinished (and left out), of those that have been read."""
+        tables = {"epochs": "_epochs", "steps": "_steps", "timing": "_timing"}
+        read = {name: self.__dict__.get(key) for name, key in tables.items()}
+        return tuple(f"{name}.csv" for name, table in read.items() if table and table.torn)
+
+    def files(self) -> list[tuple[str, int]]:
+        """(path in the folder, bytes) of every plain file, two levels deep at most, by path."""
+        paths = [*self.path.glob("*"), *self.path.glob("*/*")]
+        plain = [path for path in paths if path.is_file() and not _is_linked(path, self.path)]
+        return sorted(
+            (path.relative_to(self.path).as_posix(), path.stat().st_size) for path in plain
+        )
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Best and last metrics: from run.json once the run has ended, else from the tables."""
+        if "best" not in self.info:
+            return summarize(self.epochs, self.timing)
+        try:
+            return Summary.from_info(self.info)
+        except ValueError as error:
+            raise UnusableFile(f"{self.path / 'run.json'}:1: {error}") from error
+
+
+@dataclass(frozen=True)
+class BrokenRun:
+    """A folder that should be a run and cannot be read as one, with the reason."""
+
+    path: Path
+    problem: str
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+
+def list_runs(runs_dir: Path) -> list[Run | BrokenRun]:
+    """Every run in `runs_dir`, the oldest first; one that is broken never hides the others.
+
+    Broken ones come last, by name. Raises UnusableFile where the folder itself cannot be read.
+    """
+    whole: list[Run] = []
+    broken: list[Run | BrokenRun] = []
+    for folder in run_folders(runs_dir):
+        try:
+            whole.append(Run.open(folder))
+        except LrrunError as error:
+            broken.append(BrokenRun(folder, str(error)))
+    return [*sorted(whole, key=_by_age), *broken]
+
+
+def find_run(reference: str, runs_dir: Path) -> Path:
+    """The folder that `reference` means: a path, a name, `latest`, or a unique prefix of a name.
+
+    Raises UsageError where no run or several match, UnusableFile where a link is in the way.
+    """
+    if reference == "latest":
+        runs = [run for run in list_runs(runs_dir) if isinstance(run, Run)]
+        if not runs:
+            raise unknown_run(reference, runs_dir)
+        return runs[-1].path
+    found = match_run(reference, runs_dir)
+    if found is None:
+        raise unknown_run(reference, runs_dir)
+    return found
+
+
+def _is_linked(path: Path, folder: Path) -> bool:
+    return path.is_symlink() or (path.parent != folder and path.parent.is_symlink())
+
+
+def _by_age(run: Run) -> tuple[str, tuple[str, int]]:
+    return run.created, sort_key(run.path)
+
+
+def _read_info(path: Path) -> dict[str, Any]:
+    try:
+        info = json.loads(files.read_bytes(path, _INFO_BYTES))
+    except FileNotFoundError:
+        raise UnusableFile(f"{path}: missing; expected the folder of a run") from None
+    except (ValueError, RecursionError) as error:
+        line = getattr(error, "lineno", 1)
+        raise UnusableFile(f"{path}:{line}: not readable as JSON: {error}") from None
+    if not isinstance(info, dict):
+        raise UnusableFile(f"{path}:1: expected a JSON object, got {type(info).__name__}")
+    version = info.get("schema_version")
+    if type(version) is not int or version < 1:
+        raise UnusableFile(f"{path}:1: schema_version: expected a number, got {version!r}")
+    if version > SCHEMA_VERSION:
+        raise UnusableFile(
+            f"{path}:1: written by a newer lrrun (run folder {version}; this one reads up to "
+            f"{SCHEMA_VERSION}); upgrade lrrun"
+        )
+    if info.get("status") not in get_args(Status):
+        raise UnusableFile(f"{path}:1: status: got {str(info.get('status'))[:40]!r}")
+    for key, kind in (("config", dict), ("created", str)):
+        if not isinstance(info.get(key), kind):
+            raise UnusableFile(f"{path}:1: {key}: missing, or of the wrong type")
+    return info

@@ -1,0 +1,40 @@
+"""JSON as the standard has it: what Python calls NaN and infinity becomes null."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+
+def dumps(value: object) -> str:
+    """Write plain data, dataclasses and numpy numbers or arrays as indented ASCII JSON.
+
+    >>> print(dumps({"val_loss": float("nan"), "lr": (0.1, 0.01)}))
+    {
+      "val_loss": null,
+      "lr": [
+        0.1,
+        0.01
+      ]
+    }
+    """
+    return json.dumps(_plain(value), indent=2, allow_nan=False)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):  # numpy's numbers and arrays, without importing numpy
+        value = value.tolist()
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [_plain(each) for each in value]
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    return str(value)
