@@ -1,0 +1,44 @@
+"""The built-in models, and somebody's own: declaration and data facts in, torch module out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from torch import nn
+
+from lrrun.config.base import DataFacts
+from lrrun.config.models import Cnn, CustomModel, Gpt, Linear, Mlp, Model, ResNet
+from lrrun.errors import ConfigError
+from lrrun.training.models.cnn import cnn
+from lrrun.training.models.custom import custom
+from lrrun.training.models.gpt import gpt
+from lrrun.training.models.mlp import linear, mlp
+from lrrun.training.models.resnet import resnet
+
+__all__ = ["build"]
+
+
+def build(spec: Model, facts: DataFacts, folder: Path) -> nn.Module:
+    """The model that `spec` declares, for data with these facts, with fresh weights on the CPU.
+
+    Weights are drawn from torch's global generator: seed it before. Relative import paths start at
+    `folder`. Raises ConfigError where the model cannot take the data, or where somebody's own
+    model cannot be made.
+    """
+    problems = spec.problems(facts)
+    if problems:
+        raise ConfigError(problems)
+    match spec:
+        case Linear():
+            return linear(spec, facts)
+        case Mlp():
+            return mlp(spec, facts)
+        case Cnn():
+            return cnn(spec, facts)
+        case ResNet():
+            return resnet(spec, facts)
+        case Gpt():
+            return gpt(spec, facts)
+        case CustomModel():
+            return custom(spec, folder)
+    raise TypeError(f"no builder for the declaration {type(spec).__name__}")

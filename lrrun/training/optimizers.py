@@ -1,0 +1,103 @@
+"""From the `optimizer` section and a model to a torch optimizer with named param groups."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+
+from lrrun.config.optimizers import OPTIMIZERS, OptimizerSpec
+from lrrun.errors import ConfigError, Problem
+from lrrun.registry import import_object, signature_problems
+from lrrun.training.param_groups import ParamGroup, param_groups
+
+
+def build_optimizer(
+    spec: OptimizerSpec, model: nn.Module, folder: Path, base_lr: float | None = None
+) -> tuple[Optimizer, tuple[str, ...]]:
+    """The optimizer, and its param groups' names in order.
+
+    A group's `lr` is `base_lr` (by default `spec.lr`) times its lr_factor, a plain float. The model
+    stands on its device already. Somebody's own optimizer may lie in `folder`; it is called with
+    the groups, `lr` and the section's other keys.
+
+    Raises ConfigError where there is no LR, a group is empty, the optimizer does not fit the
+    model, or somebody's own cannot be made.
+
+    >>> optimizer, names = build_optimizer(
+    ...     OptimizerSpec(name="sgd", lr=0.5, groups=[{"match": "bias", "lr_factor": "10%"}]),
+    ...     nn.Linear(3, 2),
+    ...     Path(),
+    ... )
+    >>> names, [group["lr"] for group in optimizer.param_groups]
+    (('default', 'bias'), [0.5, 0.05])
+    """
+    lr = spec.lr if base_lr is None else base_lr
+    if lr is None:
+        raise ConfigError([Problem(("optimizer", "lr"), "is missing; write lr: 0.01")])
+    groups = param_groups(spec, model)
+    if spec.is_custom:
+        maker = _custom(spec, folder)
+    else:
+        _refuse_misfits(spec, model, groups)
+        maker = getattr(torch.optim, OPTIMIZERS[spec.name].torch_name)
+    try:
+        optimizer = maker([group.for_torch(lr) for group in groups], lr=lr, **spec.arguments)
+    except Exception as error:  # torch's own checks, or somebody's code: it is their message
+        text = f"{spec.name} cannot be made: {type(error).__name__}: {error}"
+        raise ConfigError([Problem(("optimizer",), text)]) from error
+    if not isinstance(optimizer, Optimizer):
+        text = f"expected a torch.optim.Optimizer from {spec.name}, got {type(optimizer).__name__}"
+        raise ConfigError([Problem(("optimizer", "name"), text)])
+    if _needs_closure(optimizer):
+        text = f"{spec.name} needs a closure (several evaluations a step), which the loop has not"
+        raise ConfigError([Problem(("optimizer", "name"), text)])
+    return optimizer, tuple(group.name for group in groups)
+
+
+def _custom(spec: OptimizerSpec, folder: Path) -> Callable[..., Any]:
+    """Somebody's own class or function, its parameters held against the section's keys."""
+    maker = import_object(spec.name, ("optimizer", "name"), folder)
+    if not callable(maker):
+        text = f"expected a class or function that makes an optimizer, {spec.name} is {maker!r}"
+        raise ConfigError([Problem(("optimizer", "name"), text)])
+    try:
+        first = next(iter(inspect.signature(maker).parameters), "params")
+    except (TypeError, ValueError):  # written in C: what it takes shows when it is called
+        first = "params"
+    problems = signature_problems(maker, spec.arguments, ("optimizer",), given=(first, "lr"))
+    if problems:
+        raise ConfigError(problems)
+    return maker  # type: ignore[no-any-return]
+
+
+def _refuse_misfits(spec: OptimizerSpec, model: nn.Module, groups: Iterable[ParamGroup]) -> None:
+    """Raise ConfigError where torch's optimizer would fail on these parameters, if only later."""
+    parameters = {name: each for group in groups for name, each in group.parameters.items()}
+    wrong: list[str] = []
+    key = "name"
+    if spec.name == "muon":
+        wrong = [f"{name} {tuple(p.shape)}" for name, p in parameters.items() if p.ndim != 2]
+        text = "muon takes matrices alone (2-D parameters); use adamw, or a class that joins both"
+    elif spec.name == "sparseadam":
+        sparse = {id(m.weight) for m in model.modules() if getattr(m, "sparse", False)}
+        wrong = [name for name, p in parameters.items() if id(p) not in sparse]
+        text = "sparseadam takes sparse gradients alone (nn.Embedding(sparse=True)); use adam"
+    elif spec.argument("capturable"):
+        key = "capturable"
+        wrong = [name for name, p in parameters.items() if p.device.type == "cpu"]
+        text = "capturable is for parameters on an accelerator; leave it out on the CPU"
+    if wrong:
+        shown = ", ".join(wrong[:4]) + (", …" if len(wrong) > 4 else "")
+        count = f"{len(wrong)} of {len(parameters)} parameters do not fit: {shown}"
+        raise ConfigError([Problem(("optimizer", key), f"{text} ({count})")])
+
+
+def _needs_closure(optimizer: Optimizer) -> bool:
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    return closure is not None and closure.default is inspect.Parameter.empty

@@ -1,0 +1,83 @@
+"""What is being trained: the model with all that changes along with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from lrrun.config.train import Train
+from lrrun.schedules.base import Schedule
+from lrrun.training.tasks import Task
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass
+class Trainee:
+    """A model, its optimizer and the schedules of its param groups, at `step` updates done.
+
+    `schedules` has one entry a param group, by name and in the optimizer's order. `forward` is the
+    model as it is called: compiled where the config asks for it.
+    """
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    schedules: Mapping[str, Schedule]
+    task: Task
+    device: torch.device
+    precision: str = "fp32"
+    ema: AveragedModel | None = None
+    scaler: torch.amp.GradScaler | None = None
+    forward: Any = field(default=None)
+    step: int = 0
+    samples: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        schedules: Mapping[str, Schedule],
+        task: Task,
+        device: torch.device,
+        settings: Train,
+    ) -> Trainee:
+        """A trainee before its first step, with the aids that the settings ask for."""
+        ema = None
+        if settings.ema is not None:
+            average = get_ema_multi_avg_fn(settings.ema)  # type: ignore[no-untyped-call]
+            ema = AveragedModel(model, multi_avg_fn=average, use_buffers=False)
+        fp16 = settings.precision == "fp16"
+        return cls(
+            model,
+            optimizer,
+            schedules,
+            task,
+            device,
+            settings.precision,
+            ema,
+            torch.amp.GradScaler(device.type) if fp16 else None,
+            torch.compile(model) if settings.compile else model,
+        )
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context of a forward pass: mixed precision where the config asks for it."""
+        if self.precision == "fp32":
+            return nullcontext()
+        return torch.autocast(self.device.type, dtype=AUTOCAST[self.precision])
+
+    @property
+    def evaluated(self) -> nn.Module:
+        """The model that evaluations look at: the moving average where there is one."""
+        return self.forward if self.ema is None else self.ema.module
+
+    @property
+    def evaluated_weights(self) -> dict[str, Tensor]:
+        """Its weights, by the model's own parameter names."""
+        return (self.model if self.ema is None else self.ema.module).state_dict()
