@@ -1,0 +1,186 @@
+"""Comparing runs: what was configured differently, what came out, who did best."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lrrun.errors import KeyPath, UsageError, dotted
+from lrrun.records import Status, higher_is_better
+from lrrun.registry import unknown
+from lrrun.runlog.summary import Summary
+from lrrun.runlog.table import Floats
+
+IGNORED_KEYS = frozenset({"name"})
+
+
+class _Missing:
+    """The value of a key that a run's config does not have."""
+
+    def __repr__(self) -> str:
+        return "-"
+
+
+MISSING = _Missing()
+
+
+@dataclass(frozen=True)
+class RunView:
+    """What a comparison needs to know of a run; `lr_sum` is None unless every step was logged."""
+
+    name: str
+    status: Status
+    sentence: str
+    config: Mapping[str, Any]
+    summary: Summary
+    lr_sum: float | None = None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A config key that the runs do not share, and its value in every run, in their order."""
+
+    key: str
+    values: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side.
+
+    `ranking` holds indices into `runs`, the best first: by the best value of `metric`, diverged and
+    failed runs after all others. `metric` is None where no run has a number yet.
+    """
+
+    runs: tuple[RunView, ...]
+    differences: tuple[Difference, ...]
+    metric: str | None
+    ranking: tuple[int, ...]
+
+    def metrics(self) -> list[str]:
+        """The metrics that any run has: the one that decides first, train_loss last."""
+        names = [name for run in self.runs for name in run.summary.best]
+        order = dict.fromkeys(names)
+        return sorted(order, key=lambda name: (name == "train_loss") - (name == self.metric))
+
+
+def compare(runs: Sequence[RunView]) -> Comparison:
+    """Lay runs side by side; the config key `name` is no difference."""
+    metric = _shared_metric(runs)
+    configs = [
+        {key: value for key, value in run.config.items() if key not in IGNORED_KEYS} for run in runs
+    ]
+    return Comparison(
+        runs=tuple(runs),
+        differences=tuple(_differences((), configs)),
+        metric=metric,
+        ranking=tuple(sorted(range(len(runs)), key=lambda index: _rank(runs[index], metric))),
+    )
+
+
+def _shared_metric(runs: Sequence[RunView]) -> str | None:
+    """The metric of the run that has one, the one most runs have first; val_loss wherever it is."""
+    names = [run.summary.metric for run in runs if run.summary.metric is not None]
+    if "val_loss" in names or not names:
+        return "val_loss" if names else None
+    return max(names, key=names.count)
+
+
+def order(comparison: Comparison, by: str) -> tuple[int, ...]:
+    """Indices of the runs by `rank`, `given`, `name`, `time`, or a metric's best value.
+
+    Raises UsageError for anything else. Runs that have no value come last.
+    """
+    runs = comparison.runs
+    orders: dict[str, Sequence[int]] = {
+        "rank": comparison.ranking,
+        "given": range(len(runs)),
+        "name": sorted(range(len(runs)), key=lambda index: runs[index].name),
+        "time": sorted(range(len(runs)), key=lambda index: runs[index].summary.seconds),
+    }
+    if by in comparison.metrics():
+        return tuple(sorted(range(len(runs)), key=lambda index: _height(runs[index], by)))
+    if by not in orders:
+        raise UsageError(unknown("order", by, [*orders, *comparison.metrics()]))
+    return tuple(orders[by])
+
+
+def _height(run: RunView, metric: str | None) -> float:
+    """The best value, turned so that lower is better; infinite where there is none."""
+    best = run.summary.best.get(metric) if metric else None
+    if best is None or metric is None:
+        return math.inf
+    return -best.value if higher_is_better(metric) else best.value
+
+
+def _rank(run: RunView, metric: str | None) -> tuple[bool, float]:
+    return run.status in ("diverged", "failed"), _height(run, metric)
+
+
+def _differences(path: KeyPath, values: Sequence[Any]) -> list[Difference]:
+    """Where the values under one key differ, as deep down as they are still of one kind.
+
+    Mappings are entered, unless they name different components (`{name: cosine, …}` and
+    `{name: step, …}`): these stand whole, without the arguments that all of them share.
+    """
+    if _equal(values):
+        return []
+    if not all(isinstance(value, Mapping) for value in values):
+        return [Difference(dotted(path), tuple(values))]
+    keys = list(dict.fromkeys(key for value in values for key in value))
+    inner = {key: [value.get(key, MISSING) for value in values] for key in keys}
+    if path and "name" in inner and not _equal(inner["name"]):
+        unshared = [key for key in keys if not _equal(inner[key])]
+        whole = tuple({key: value[key] for key in unshared if key in value} for value in values)
+        return [Difference(dotted(path), whole)]
+    return [each for key in keys for each in _differences((*path, key), inner[key])]
+
+
+def _equal(values: Sequence[Any]) -> bool:
+    return all(value == values[0] for value in values)
+
+
+def verdict(comparison: Comparison) -> str:
+    """One sentence: which run is best, where, and by how much."""
+    runs, metric = comparison.runs, comparison.metric
+    if metric is None:
+        return "No run has a finished epoch yet, so there is nothing to rank."
+    first, second = (runs[index] for index in comparison.ranking[:2])
+    best, next_best = first.summary.best.get(metric), second.summary.best.get(metric)
+    if best is None:
+        return f"No run that may be ranked has a {metric}."
+    at = f"{metric} {best.value:.4g} at epoch {best.epoch}"
+    if next_best is None:
+        return f"{first.name} is best: {at}; no other run has a {metric}."
+    gap = abs(best.value - next_best.value)
+    if gap == 0:
+        return f"{first.name} and {second.name} are level: {metric} {best.value:.4g}."
+    percent = 100 * gap / abs(next_best.value) if next_best.value else math.inf
+    share = f" ({percent:.0f}%)" if 10 <= percent < 1000 else f" ({percent:.2g}%)"
+    share = share if percent < 1000 else ""
+    side = "above" if higher_is_better(metric) else "below"
+    return f"{first.name} is best: {at}, {gap:.3g}{share} {side} {second.name}."
+
+
+def caution(comparison: Comparison) -> str:
+    """What keeps the verdict from being the last word, or an empty text."""
+    unfinished = [run.name for run in comparison.runs if run.status == "running"]
+    if unfinished:
+        return f"Still running, or its process died: {', '.join(unfinished)}."
+    if [each.key for each in comparison.differences] == ["seed"]:
+        return "The runs differ in nothing but the seed: the gap is the spread between seeds."
+    seeds = {repr(run.config.get("seed")) for run in comparison.runs}
+    one_each = len(seeds) == 1 and comparison.metric is not None
+    return "One seed each: a gap this size may be the seed's doing." if one_each else ""
+
+
+def lr_sum(steps: Mapping[str, Floats], updates: int) -> float | None:
+    """Σ lr over all updates (first param group); None where not every update was logged."""
+    column = "lr" if "lr" in steps else next((c for c in steps if c.startswith("lr/")), None)
+    index = steps["step"]
+    whole = index.size == updates > 0 and index[0] == 0 and index[-1] == updates - 1
+    return float(np.sum(steps[column])) if column and whole else None

@@ -1,0 +1,75 @@
+"""Curves made small enough to draw, without losing what a person looks for in them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_FACTOR = 10.0
+
+
+@dataclass(frozen=True)
+class Envelope:
+    """A curve in buckets of neighbouring points, shape (buckets,) each.
+
+    `x` is the mean of the bucket's x; `low`, `mean` and `high` are of its finite values, nan where
+    it has none, so that a spike stays as high as it was and a gap stays a gap.
+    """
+
+    x: Floats
+    low: Floats
+    mean: Floats
+    high: Floats
+
+
+def reduce_curve(x: Floats, y: Floats, buckets: int) -> Envelope:
+    """Reduce a curve of n points to at most `buckets`, each of n/buckets neighbouring points.
+
+    >>> import numpy as np
+    >>> envelope = reduce_curve(np.arange(6.0), np.array([1, 9, 2, 2, np.nan, np.nan]), 3)
+    >>> envelope.high.tolist(), envelope.mean.tolist()
+    ([9.0, 2.0, nan], [5.0, 2.0, nan])
+    """
+    if buckets < 1:
+        raise ValueError(f"expected at least 1 bucket, got {buckets}")
+    if len(x) != len(y):
+        raise ValueError(f"expected as many x as y, got {len(x)} and {len(y)}")
+    if not len(x):
+        return Envelope(*(np.empty(0) for _ in range(4)))
+    starts = np.unique(np.arange(min(buckets, len(x))) * len(x) // min(buckets, len(x)))
+    sizes = np.diff(starts, append=len(x))
+    finite = np.isfinite(y)
+    count = np.add.reduceat(finite.astype(float), starts)
+    some = np.where(count > 0, 1.0, np.nan)
+    return Envelope(
+        x=np.add.reduceat(x, starts) / sizes,
+        low=np.minimum.reduceat(np.where(finite, y, np.inf), starts) * some,
+        mean=np.add.reduceat(np.where(finite, y, 0.0), starts) / np.maximum(count, 1) * some,
+        high=np.maximum.reduceat(np.where(finite, y, -np.inf), starts) * some,
+    )
+
+
+def ceiling(curves: Sequence[Floats]) -> float | None:
+    """A height above which loss curves say only that a run blew up; None where all stay below it.
+
+    It is 10 times the lowest first value of any curve: more than what a model loses that knows
+    nothing.
+    """
+    first = [float(y[np.isfinite(y)][0]) for y in curves if np.isfinite(y).any()]
+    top = max((float(y[np.isfinite(y)].max()) for y in curves if np.isfinite(y).any()), default=0.0)
+    limit = _FACTOR * min(first, default=0.0)
+    return limit if 0 < limit < top else None
+
+
+def spans_decades(curves: Sequence[Floats], decades: float = 1.0) -> bool:
+    """True where the curves are positive and reach over `decades` powers of ten: use a log axis."""
+    finite = [y[np.isfinite(y)] for y in curves if np.isfinite(y).any()]
+    if not finite:
+        return False
+    low, high = min(float(y.min()) for y in finite), max(float(y.max()) for y in finite)
+    return low > 0 and high / low >= 10.0**decades

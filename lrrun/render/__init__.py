@@ -1,0 +1,1 @@
+"""Finished values → tables, terminal plots and figures."""

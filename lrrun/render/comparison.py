@@ -1,0 +1,112 @@
+"""How a comparison looks: what differs, what came out, the curves, one sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from lrrun.analysis.compare import Comparison, RunView, caution, verdict
+from lrrun.analysis.curves import ceiling, spans_decades
+from lrrun.render.numbers import duration, metric, number, rates
+from lrrun.render.plots import Curve, line_plot
+from lrrun.render.tables import STATUS_COLORS, Column, print_columns, print_table
+from lrrun.render.terminal import printable
+from lrrun.render.values import describe
+
+_RUNS_AS_COLUMNS = 3
+
+
+def print_comparison(
+    console: Console, comparison: Comparison, order: Sequence[int] | None = None
+) -> None:
+    """Print the differing keys, the results in `order` (by rank if None) and the verdict."""
+    order = comparison.ranking if order is None else order
+    print_differences(console, comparison, order)
+    console.print()
+    print_table(console, _result_columns(comparison, order))
+    for run in (comparison.runs[index] for index in order):
+        if run.status != "completed":
+            console.print(printable(f"{run.name} {run.status}: {run.sentence or 'no end yet'}"))
+    console.print()
+    console.print(printable(verdict(comparison)), style="bold")
+    if note := caution(comparison):
+        console.print(printable(note), style="dim")
+
+
+def print_differences(console: Console, comparison: Comparison, order: Sequence[int]) -> None:
+    """The config keys that differ: few runs stand as columns, many as rows."""
+    differences = comparison.differences
+    if not differences:
+        console.print("The configs are equal.")
+        return
+    names = [comparison.runs[index].name for index in order]
+    values = [[describe(each.values[index]) for index in order] for each in differences]
+    keys = [each.key for each in differences]
+    if len(names) <= _RUNS_AS_COLUMNS or len(keys) > len(names):
+        columns = [Column("differs in", keys)]
+        cells = zip(*values, strict=True)
+        columns += [Column(name, cell) for name, cell in zip(names, cells, strict=True)]
+    else:
+        columns = [Column("run", names), *(map(Column, keys, values))]
+    print_columns(console, columns)
+
+
+def _result_columns(comparison: Comparison, order: Sequence[int]) -> list[Column]:
+    runs = [comparison.runs[index] for index in order]
+    columns = [
+        Column("#", [str(comparison.ranking.index(index) + 1) for index in order], "right"),
+        Column("run", [run.name for run in runs], style="cyan"),
+    ]
+    main = comparison.metric
+    for name in comparison.metrics():
+        if name == "train_loss" and name != main:
+            last = [metric(run.summary.last.get(name)) for run in runs]
+            columns.append(Column(f"{name}\nlast", last, "right", keep=3))
+            continue
+        keep = 9 if name == main else 5
+        columns.append(Column(f"{name}\nbest", _bests(runs, name), "right", keep=keep))
+        last = [metric(run.summary.last.get(name)) for run in runs]
+        columns.append(Column(f"{name}\nlast", last, "right", keep=keep - 1))
+        if name == main:
+            columns += _at_best(runs, name)
+    sums = ["-" if run.lr_sum is None else number(run.lr_sum) for run in runs]
+    return [
+        *columns,
+        Column("lr\nsum", sums, "right", keep=2),
+        Column("\nsteps", [str(run.summary.steps) for run in runs], "right", keep=4),
+        Column("\ntime", [duration(run.summary.seconds) for run in runs], "right", keep=7),
+        Column("\nstatus", [run.status for run in runs], keep=6, colors=STATUS_COLORS),
+    ]
+
+
+def _bests(runs: Sequence[RunView], name: str) -> list[str]:
+    bests = [run.summary.best.get(name) for run in runs]
+    return ["-" if best is None else metric(best.value) for best in bests]
+
+
+def _at_best(runs: Sequence[RunView], name: str) -> list[Column]:
+    bests = [run.summary.best.get(name) for run in runs]
+    return [
+        Column("at\nepoch", ["-" if b is None else str(b.epoch) for b in bests], "right", keep=8),
+        Column("at\nlr", ["-" if b is None else rates(b.lr) for b in bests], "right", keep=8),
+    ]
+
+
+def print_loss_and_lr(
+    console: Console, title: str, losses: Sequence[Curve], lrs: Sequence[Curve]
+) -> None:
+    """The two plots of every comparison: the loss curves above, the LRs that made them below."""
+    if any(len(curve.x) for curve in losses):
+        values: list[NDArray[np.float64]] = [curve.y for curve in losses]
+        top = ceiling(values)
+        log_y = spans_decades([np.minimum(y, np.inf if top is None else top) for y in values])
+        console.print()
+        console.print(line_plot(losses, console, title=title, log_y=log_y, top=top))
+    if any(len(curve.x) for curve in lrs):
+        peaks = [np.sort(curve.y)[-1:] for curve in lrs]
+        log_y = spans_decades(peaks)
+        console.print()
+        console.print(line_plot(lrs, console, title="learning rate", log_y=log_y))

@@ -1,0 +1,74 @@
+"""Pictures as PNG and SVG, drawn with matplotlib (the extra `plots`)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lrrun.analysis.curves import reduce_curve
+from lrrun.errors import EnvironmentFault, UsageError
+from lrrun.render.terminal import printable
+from lrrun.runlog import files
+
+if TYPE_CHECKING:
+    from lrrun.schedules.preview import Preview
+
+Floats = NDArray[np.float64]
+
+FORMATS = (".png", ".svg")
+POINTS = 2000
+"""Buckets a curve is drawn with: more than a picture has columns."""
+
+
+def schedule_figure(previews: Sequence[Preview], file: Path) -> None:
+    """Draw the LR of schedules over their steps into `file` (.png or .svg).
+
+    Raises UsageError for another ending, EnvironmentFault where matplotlib is not installed or the
+    file cannot be written.
+    """
+    figure, axes = _new_figure(file)
+    for seen in previews:
+        axes.plot(*_thinned(seen.steps, seen.lr), label=printable(seen.name))
+    axes.set_xlabel("step")
+    axes.set_ylabel("learning rate")
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    if len(previews) > 1:
+        for text in axes.legend().get_texts():
+            text.set_parse_math(False)
+    else:
+        axes.set_title(printable(previews[0].name), parse_math=False)
+    _save(figure, file)
+
+
+def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
+    """The curve, or a zigzag between its lowest and highest values where it is too fine."""
+    if len(x) <= POINTS:
+        return x, y
+    envelope = reduce_curve(x, y, POINTS // 2)
+    return np.repeat(envelope.x, 2), np.stack([envelope.low, envelope.high], axis=1).ravel()
+
+
+def _new_figure(file: Path) -> tuple[Any, Any]:
+    if file.suffix.lower() not in FORMATS:
+        raise UsageError(f"{str(file)!r}: expected a name that ends in .png or .svg")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise EnvironmentFault(
+            "pictures need matplotlib, which is not installed: pip install 'lrrun[plots]'"
+        ) from None
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _save(figure: Any, file: Path) -> None:
+    picture = BytesIO()
+    figure.savefig(picture, format=file.suffix.lower().lstrip("."), dpi=150)
+    with files.replacing(file) as handle:
+        handle.write(picture.getvalue())
