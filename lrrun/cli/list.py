@@ -1,0 +1,71 @@
+"""`lrrun list`: the runs there are, the oldest first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from lrrun.cli.options import DEFAULT_RUNS_DIR, JsonFlag, RunsDir
+from lrrun.errors import UnusableFile
+
+if TYPE_CHECKING:
+    from lrrun.runlog.reader import BrokenRun, Run
+    from lrrun.runlog.summary import Summary
+
+
+def list_(runs_dir: RunsDir = DEFAULT_RUNS_DIR, json_output: JsonFlag = False) -> None:
+    """List the runs: status, components, best metrics, time; the oldest first."""
+    from lrrun.runlog.reader import BrokenRun, list_runs
+
+    found = list_runs(runs_dir)
+    rows = [(run, *_summary(run)) for run in found]
+    if json_output:
+        from lrrun.runlog import strict_json
+
+        print(strict_json.dumps([_as_data(*row) for row in rows]))
+        return
+    from lrrun.render.runs import print_run_list
+    from lrrun.render.terminal import make_console, printable
+
+    console = make_console()
+    if not found:
+        console.print(
+            printable(f"No runs in {runs_dir}/ yet; `lrrun train CONFIG` makes one."),
+            soft_wrap=True,
+        )
+        return
+    whole = [(run, summary) for run, summary, _ in rows if not isinstance(run, BrokenRun)]
+    if whole:
+        print_run_list(console, whole)
+    for run, _, problem in rows:
+        if problem:
+            console.print(printable(f"{run.name}: unreadable: {problem}"), soft_wrap=True)
+
+
+def _summary(run: Run | BrokenRun) -> tuple[Summary | None, str]:
+    """The run's numbers, and what keeps them from being read."""
+    from lrrun.runlog.reader import BrokenRun
+
+    if isinstance(run, BrokenRun):
+        return None, run.problem
+    try:
+        return run.summary, ""
+    except UnusableFile as error:
+        return None, str(error)
+
+
+def _as_data(run: Run | BrokenRun, summary: Summary | None, problem: str) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from lrrun.runlog.reader import BrokenRun
+
+    if isinstance(run, BrokenRun):
+        return {"name": run.name, "status": "unreadable", "problem": problem}
+    return {
+        "name": run.name,
+        "status": run.status,
+        "sentence": run.sentence,
+        "created": run.created,
+        "config": run.config,
+        **(asdict(summary) if summary else {}),
+        **({"problem": problem} if problem else {}),
+    }

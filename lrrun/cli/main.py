@@ -1,0 +1,96 @@
+"""The `lrrun` command: one module a verb, and the one place where errors become exit codes."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from lrrun import __version__
+from lrrun.cli.check import check
+from lrrun.cli.compare import compare
+from lrrun.cli.components import components
+from lrrun.cli.doctor import doctor
+from lrrun.cli.init import init
+from lrrun.cli.list import list_
+from lrrun.cli.schedule import schedule
+from lrrun.cli.schema import schema
+from lrrun.cli.show import show
+from lrrun.cli.train import train
+from lrrun.errors import Exit, LrrunError
+
+EXIT_CODES = (
+    "Exit codes: 0 done, 1 part of the work failed, 2 bad config or command line, "
+    "3 unusable file, 4 diverged, 5 environment (disk, memory, permission), 6 run busy, "
+    "7 gate not met, 8 no answer, 70 a bug of lrrun, 128+n after signal n."
+)
+
+app = typer.Typer(
+    name="lrrun",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog=EXIT_CODES,
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"lrrun {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _lrrun(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Choose, run, compare and understand learning rates and learning-rate schedules."""
+
+
+for _verb in (init, check, schedule, train, compare, show, components, doctor, schema):
+    app.command()(_verb)
+app.command(name="list")(list_)
+
+
+def run() -> None:
+    """Run the command line; every LrrunError ends as its message and its exit code."""
+    try:
+        app()
+    except LrrunError as error:
+        _say(error)
+        sys.exit(int(error.exit_code))
+    except BrokenPipeError:
+        _drop_stdout()
+        sys.exit(141)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception:
+        import traceback
+
+        traceback.print_exc()
+        print(
+            "lrrun: this is a bug of lrrun; please report it with the text above", file=sys.stderr
+        )
+        sys.exit(int(Exit.BUG))
+
+
+def _say(error: LrrunError) -> None:
+    """One line a finding, on standard error, with nothing in it that a terminal would obey."""
+    from lrrun.render.terminal import make_console, printable
+
+    console = make_console(sys.stderr)
+    for line in str(error).splitlines():
+        console.print(f"lrrun: {printable(line)}", soft_wrap=True)
+
+
+def _drop_stdout() -> None:
+    """Whoever read our output has gone; keep the interpreter from complaining at its end."""
+    import os
+
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
