@@ -101,6 +101,34 @@ def _import_module(name: str, path: KeyPath, folder: Path | None) -> ModuleType:
         raise ConfigError([Problem(path, text)]) from error
 
 
+def import_callable(
+    name: str,
+    arguments: Mapping[str, object],
+    section: KeyPath,
+    folder: Path | None = None,
+    filled: Iterable[str] = (),
+    leading: int = 0,
+) -> Callable[..., Any]:
+    """The class or function that a section of a config names, its arguments held against it.
+
+    `filled` names the parameters that lrrun gives it by itself, `leading` counts those that it
+    gives by position. Raises ConfigError with every argument that is unknown or missing; what is
+    named is imported, but not called.
+    """
+    found = import_object(name, (*section, "name"), folder)
+    if not callable(found):
+        text = f"expected a class or function, {name} is {found!r}"
+        raise ConfigError([Problem((*section, "name"), text)])
+    try:
+        first = list(inspect.signature(found).parameters)[:leading]
+    except (TypeError, ValueError):  # written in C: what it takes shows when it is called
+        return found  # type: ignore[no-any-return]
+    problems = signature_problems(found, arguments, section, given=(*filled, *first))
+    if problems:
+        raise ConfigError(problems)
+    return found  # type: ignore[no-any-return]
+
+
 def signature_problems(
     target: Callable[..., Any],
     arguments: Mapping[str, object],

@@ -24,7 +24,7 @@ def check(
 ) -> None:
     """Check a config: every error at once, with file and line; else what the run would be."""
     from lrrun.config.check import check_if_known
-    from lrrun.config.experiment import load_experiment
+    from lrrun.config.reading import load_experiment
 
     experiment = load_experiment(config, overrides or (), allow_code)
     units = check_if_known(experiment)

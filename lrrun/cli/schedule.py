@@ -107,14 +107,15 @@ class _Settings:
         parts = parse(read_inline(spec), path=())
         units = Units(self.steps or DEFAULT_STEPS, self.steps_per_epoch)
         brought = brought_lr(parts)
-        base = self.lr if self.lr is not None else brought[1] if brought else 1.0
+        own = brought[1] if brought else None
+        base = self.lr if self.lr is not None else 1.0 if own is None else own
         every = self.steps_per_epoch or max(1, units.total_steps // 100)
         built = build(parts, base, units)
         return preview(spec, built, units.total_steps, every, self.metrics), units
 
     def _of_config(self, file: Path) -> tuple[Preview, Units]:
         from lrrun.config.check import plan_schedules
-        from lrrun.config.experiment import load_experiment
+        from lrrun.config.reading import load_experiment
         from lrrun.schedules.preview import preview
 
         overrides = [f"optimizer.lr={self.lr}"] if self.lr is not None else []

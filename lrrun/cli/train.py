@@ -43,7 +43,7 @@ def train(
 ) -> None:
     """Train an experiment and write its run folder; exit code 4 if it diverges."""
     from lrrun.config.check import check_if_known
-    from lrrun.config.experiment import load_experiment
+    from lrrun.config.reading import load_experiment
 
     settings = [*(overrides or ())]
     settings += [f"train.device={device}"] if device is not None else []

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from lrrun.config.base import METRICS, DataFacts
-from lrrun.config.experiment import Experiment, located
+from lrrun.config.experiment import Experiment
 from lrrun.errors import ConfigError, KeyPath, Problem
 from lrrun.registry import unknown
 from lrrun.schedules.base import Schedule
@@ -34,14 +36,24 @@ def check(experiment: Experiment, facts: DataFacts) -> Units:
         problems.append(Problem(("dataset", "batch_size"), text))
     try:
         units = experiment.train.units(facts, batch_size)
-        plan_schedules(experiment, units, {"default": experiment.base_lr})
+        planned = plan_schedules(experiment, units, {"default": experiment.base_lr})
+        problems += _undriven_momentum(experiment, planned["default"])
     except ValueError as error:
         problems.append(Problem(("train", "tokens"), str(error)))
     except ConfigError as error:
         problems += error.problems
     if problems:
-        raise ConfigError(located(problems, experiment.document))
+        raise ConfigError(experiment.document.locate(problems))
     return units
+
+
+def _undriven_momentum(experiment: Experiment, schedule: Schedule) -> list[Problem]:
+    """A schedule that drives the momentum, under an optimizer that has none."""
+    spec = experiment.optimizer
+    if spec.is_custom or spec.momentum_key or schedule.momentum(np.arange(1)) is None:
+        return []
+    text = f"it drives the momentum, and {spec.name} has none; write cycle_momentum: false"
+    return [Problem(("scheduler",), text)]
 
 
 def _unknown_metrics(experiment: Experiment, facts: DataFacts) -> list[Problem]:
@@ -75,4 +87,4 @@ def plan_schedules(
             for group, (name, base_lr) in enumerate(base_lrs.items())
         }
     except ConfigError as error:
-        raise ConfigError(located(error.problems, experiment.document)) from None
+        raise ConfigError(experiment.document.locate(error.problems)) from None

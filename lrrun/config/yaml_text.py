@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import re
 import stat
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,20 @@ class Document:
             if path[:length] in self.places:
                 return self.places[path[:length]]
         return str(self.file) if self.file else ""
+
+    def locate(self, problems: Iterable[Problem]) -> list[Problem]:
+        """Every problem once, with its `file:line`, in the order in which the file has them."""
+        order = {path: k for k, path in enumerate(self.places)}
+
+        def position(problem: Problem) -> int:
+            around = (problem.path[:n] for n in range(len(problem.path), -1, -1))
+            return next((order[path] for path in around if path in order), -1)
+
+        found = [
+            problem if problem.where else replace(problem, where=self.where(problem.path))
+            for problem in dict.fromkeys(problems)
+        ]
+        return sorted(found, key=position)
 
     @property
     def folder(self) -> Path:

@@ -270,11 +270,12 @@ class Schedule:
 
         One step takes the same path through numpy as many, so they agree bit for bit.
         """
-        given = np.asarray(step)
+        given = np.asanyarray(step)
+        kind = np.result_type(given.dtype, np.float64)  # steps may be symbols: see export
         flat = given.reshape(-1)
-        values = np.empty(flat.size)
+        values = np.empty(flat.size, kind)
         for begin in range(0, flat.size, BLOCK):
-            block = flat[begin : begin + BLOCK].astype(np.float64)
+            block = flat[begin : begin + BLOCK].astype(kind)
             values[begin : begin + BLOCK] = self._block(block, value)
         return values.reshape(given.shape)
 

@@ -58,7 +58,7 @@ class Entry:
     `holds` says what it does past the run's end: hold its last value, or go on as the formula does.
     `clock` is set for another library's schedule: what that library counts, and what `interval:`
     overrides; our own count steps. `own_lr` names the parameter with which a schedule brings its
-    own LR, in place of the optimizer's.
+    own LR, in place of the optimizer's (`name` where it is the schedule itself that knows it).
     """
 
     name: str

@@ -270,10 +270,15 @@ def schedule(
     return build(parse(spec, path=()), lr, units)
 
 
-def brought_lr(parts: Sequence[PartSpec]) -> tuple[KeyPath, float] | None:
-    """(where, value) of the LR that a schedule brings along (max_lr, optax, keras), or None."""
+def brought_lr(parts: Sequence[PartSpec]) -> tuple[KeyPath, float | None] | None:
+    """Where a schedule brings its own LR (max_lr, optax, keras), and which; None where none does.
+
+    The value is None where the schedule brings several, such as a list of values.
+    """
     for part in parts:
         key = part.entry.own_lr
-        if key is not None and isinstance(value := part.arguments.get(key), (int, float)):
-            return (*part.path, key), float(value)
+        if key is not None:
+            value = part.arguments.get(key)
+            number = float(value) if isinstance(value, (int, float)) else None
+            return (*part.path, key), number
     return None

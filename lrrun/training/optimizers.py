@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +12,7 @@ from torch.optim import Optimizer
 
 from lrrun.config.optimizers import OPTIMIZERS, OptimizerSpec
 from lrrun.errors import ConfigError, Problem
-from lrrun.registry import import_object, signature_problems
+from lrrun.registry import import_callable
 from lrrun.training.param_groups import ParamGroup, param_groups
 
 
@@ -42,7 +41,9 @@ def build_optimizer(
         raise ConfigError([Problem(("optimizer", "lr"), "is missing; write lr: 0.01")])
     groups = param_groups(spec, model)
     if spec.is_custom:
-        maker = _custom(spec, folder)
+        maker = import_callable(
+            spec.name, spec.arguments, ("optimizer",), folder, filled=("lr",), leading=1
+        )
     else:
         _refuse_misfits(spec, model, groups)
         maker = getattr(torch.optim, OPTIMIZERS[spec.name].torch_name)
@@ -58,22 +59,6 @@ def build_optimizer(
         text = f"{spec.name} needs a closure (several evaluations a step), which the loop has not"
         raise ConfigError([Problem(("optimizer", "name"), text)])
     return optimizer, tuple(group.name for group in groups)
-
-
-def _custom(spec: OptimizerSpec, folder: Path) -> Callable[..., Any]:
-    """Somebody's own class or function, its parameters held against the section's keys."""
-    maker = import_object(spec.name, ("optimizer", "name"), folder)
-    if not callable(maker):
-        text = f"expected a class or function that makes an optimizer, {spec.name} is {maker!r}"
-        raise ConfigError([Problem(("optimizer", "name"), text)])
-    try:
-        first = next(iter(inspect.signature(maker).parameters), "params")
-    except (TypeError, ValueError):  # written in C: what it takes shows when it is called
-        first = "params"
-    problems = signature_problems(maker, spec.arguments, ("optimizer",), given=(first, "lr"))
-    if problems:
-        raise ConfigError(problems)
-    return maker  # type: ignore[no-any-return]
 
 
 def _refuse_misfits(spec: OptimizerSpec, model: nn.Module, groups: Iterable[ParamGroup]) -> None:

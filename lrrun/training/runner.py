@@ -16,7 +16,7 @@ import torch
 
 from lrrun.config.check import check, plan_schedules
 from lrrun.config.dump import to_yaml
-from lrrun.config.experiment import Experiment, located
+from lrrun.config.experiment import Experiment
 from lrrun.errors import ConfigError, LrrunError
 from lrrun.records import EpochRecord, Outcome, Record
 from lrrun.runlog.writer import RunWriter
@@ -74,7 +74,7 @@ def prepare(experiment: Experiment, smoke: bool = False) -> Prepared:
     try:
         return _prepare(experiment, smoke)
     except ConfigError as error:
-        raise ConfigError(located(error.problems, experiment.document)) from None
+        raise ConfigError(experiment.document.locate(error.problems)) from None
 
 
 def _prepare(experiment: Experiment, smoke: bool) -> Prepared:

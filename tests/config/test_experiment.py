@@ -8,8 +8,9 @@ import pytest
 
 from lrrun.config.check import check, check_if_known
 from lrrun.config.dump import to_yaml
-from lrrun.config.experiment import Experiment, experiment_from_text, read_experiment
+from lrrun.config.experiment import Experiment
 from lrrun.config.overrides import apply_overrides, parse_override
+from lrrun.config.reading import experiment_from_text, read_experiment
 from lrrun.config.yaml_text import parse_document
 from lrrun.errors import ConfigError
 
@@ -140,6 +141,12 @@ def test_the_lr_is_said_once() -> None:
     assert read(GOOD, "optimizer={name: sgd, momentum: 0.9}", f"scheduler={cycle}").base_lr == 0.1
     assert "disagrees with max_lr: 0.1" in problems(GOOD, f"scheduler={cycle}")[0]
     assert "optimizer.lr: is missing" in problems(GOOD, "optimizer={name: sgd}")[0]
+    values = "{name: keras.PiecewiseConstantDecay, boundaries: [9], values: [0.2, 0.1]}"
+    assert read(GOOD, "optimizer=sgd", f"scheduler={values}").base_lr == 1.0  # it has its own
+    assert "leave lr out" in problems(GOOD, f"scheduler={values}")[0]
+    group = "optimizer={name: sgd, groups: [{match: '*', lr_factor: 0.5}]}"
+    assert "which no factor changes" in problems(GOOD, group, f"scheduler={cycle}")[0]
+    assert "adagrad has none" in problems(GOOD, "optimizer=adagrad", f"scheduler={cycle}")[0]
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from lrrun.config.experiment import experiment_from_text
+from lrrun.config.reading import experiment_from_text
 from lrrun.errors import ConfigError
 from lrrun.records import EpochRecord, Outcome, StepRecord
 from lrrun.training import datasets, models

@@ -75,7 +75,7 @@ def get_greedy_schedule(
     return Reactive(span.start, metric, rule, rule.effect)
 
 
-@register("transformers.AdafactorSchedule", holds=False, clock="step")
+@register("transformers.AdafactorSchedule", holds=False, clock="step", own_lr="name")
 def adafactor_schedule(
     span: Span,
     *,

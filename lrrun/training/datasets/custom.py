@@ -26,7 +26,7 @@ from torch.utils.data import Subset, TensorDataset
 from lrrun.config.base import DataFacts, Task
 from lrrun.config.datasets import CustomDataset
 from lrrun.errors import ConfigError, LrrunError, Problem
-from lrrun.registry import import_object, signature_problems
+from lrrun.registry import import_callable
 from lrrun.training.datasets.base import MapStyle, Source, Splits, Table, as_input, as_target
 
 _PATH = ("dataset",)
@@ -41,12 +41,7 @@ def load(spec: CustomDataset, folder: Path) -> Splits:
 
     This runs code that the config names: whoever calls it has asked for permission.
     """
-    called = import_object(spec.name, ("dataset", "name"), folder)
-    if not callable(called):
-        raise _problem(f"{spec.name} cannot be called; {_CONTRACT}")
-    problems = signature_problems(called, spec.arguments, _PATH)
-    if problems:
-        raise ConfigError(problems)
+    called = import_callable(spec.name, spec.arguments, _PATH, folder)
     try:
         returned = called(**spec.arguments)
     except LrrunError:

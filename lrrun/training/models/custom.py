@@ -8,7 +8,7 @@ from torch import nn
 
 from lrrun.config.models import CustomModel
 from lrrun.errors import ConfigError, Problem
-from lrrun.registry import import_object, signature_problems
+from lrrun.registry import import_callable
 
 
 def custom(spec: CustomModel, folder: Path) -> nn.Module:
@@ -18,15 +18,9 @@ def custom(spec: CustomModel, folder: Path) -> nn.Module:
     these keys, fails, or returns no torch module.
     """
     path = ("model", "name")
-    thing = import_object(spec.name, path, folder)
-    if not callable(thing):
-        text = f"expected a class or function that makes a model, {spec.name} is {thing!r}"
-        raise ConfigError([Problem(path, text)])
-    problems = signature_problems(thing, spec.arguments, ("model",))
-    if problems:
-        raise ConfigError(problems)
+    make = import_callable(spec.name, spec.arguments, ("model",), folder)
     try:
-        model = thing(**spec.arguments)
+        model = make(**spec.arguments)
     except Exception as error:  # somebody's code: whatever it raises is their message
         text = f"{spec.name} failed: {type(error).__name__}: {error}"
         raise ConfigError([Problem(path, text)]) from error

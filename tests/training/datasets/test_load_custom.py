@@ -54,7 +54,7 @@ def test_a_module_beside_the_config(folder):
     [
         ({"name": "their_data:pair", "row": 3}, "did you mean rows?"),
         ({"name": "their_data:pairs", "rows": 3}, "did you mean pair?"),
-        ({"name": "their_data:number"}, "cannot be called"),
+        ({"name": "their_data:number"}, "expected a class or function"),
         ({"name": "their_data:broken", "rows": 3}, "failed: KeyError: 'no such rows'"),
         ({"name": "no_such_module:pair"}, "there is no module 'no_such_module'"),
     ],
