@@ -12,6 +12,9 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 Unit = Literal["steps", "epochs", "%", "tokens", "samples", "rest"]
 
 _ALIASES: dict[str, Unit] = {
@@ -171,7 +174,9 @@ class Units:
     `total_steps` is the horizon; `steps_per_epoch`, `samples_per_epoch` and `tokens_per_epoch` are
     None where the dataset does not know them (a pure `lrrun schedule --steps 1000`). A run that was
     shrunk from T to T' steps has `scale` T'/T, and every length of its schedule shrinks with it, to
-    at least one step.
+    at least one step. Where the batch size changes on the way, `rows_before` (int64, shape [T+1])
+    holds the rows seen before each update, and a length in epochs, samples or tokens depends on
+    where it begins.
     """
 
     total_steps: int
@@ -179,19 +184,20 @@ class Units:
     samples_per_epoch: int | None = None
     tokens_per_epoch: int | None = None
     scale: float = 1.0
+    rows_before: NDArray[np.int64] | None = None
 
-    def steps(self, length: Length) -> int:
-        """The nearest whole number of optimizer steps.
+    def steps(self, length: Length, begin: int = 0) -> int:
+        """The nearest whole number of optimizer steps, for a length that begins at step `begin`.
 
         Raises ValueError where the unit has no meaning for this run.
 
         >>> Units(total_steps=690, steps_per_epoch=23).steps(Length.parse("10 epochs"))
         230
         """
-        steps = math.floor(self.exact_steps(length) + 0.5)
+        steps = math.floor(self.exact_steps(length, begin) + 0.5)
         return max(1, steps) if self.scale != 1 and length.value > 0 else steps
 
-    def exact_steps(self, length: Length) -> float:
+    def exact_steps(self, length: Length, begin: int = 0) -> float:
         """The length in optimizer steps, before rounding."""
         if length.unit == "steps":
             return length.value * self.scale
@@ -204,6 +210,9 @@ class Units:
             "samples": self.samples_per_epoch,
             "tokens": self.tokens_per_epoch,
         }[length.unit]
+        if self.rows_before is not None and self.samples_per_epoch and per_epoch:
+            rows = length.value / per_epoch * self.samples_per_epoch * self.scale
+            return self._steps_of_rows(rows, begin, self.rows_before)
         if self.steps_per_epoch is None:
             raise ValueError(
                 f"{length}: the steps in an epoch are not known here; "
@@ -214,3 +223,11 @@ class Units:
                 f"{length}: this dataset has no {length.unit}; write it in steps, epochs or percent"
             )
         return length.value / per_epoch * self.steps_per_epoch * self.scale
+
+    def _steps_of_rows(self, rows: float, begin: int, before: NDArray[np.int64]) -> float:
+        """The steps that `rows` training rows take from step `begin` on; past the end, as there."""
+        target = before[min(begin, len(before) - 1)] + rows
+        if target <= before[-1]:
+            return float(np.interp(target, before, np.arange(len(before)))) - begin
+        last = before[-1] - before[-2]
+        return float(len(before) - 1 + (target - before[-1]) / last) - begin

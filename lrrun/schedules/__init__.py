@@ -7,6 +7,8 @@ from lrrun.schedules import (  # noqa: F401  (entering the catalogue)
     decays,
     dialects,
     plateau,
+    recipes,
+    recipes_open,
     shapes,
     warmup,
     wsd,

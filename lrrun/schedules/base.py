@@ -12,7 +12,7 @@ Feedback is explicit: a curve that watches a metric also has `observe`, `state` 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, overload, runtime_checkable
 
 import numpy as np
@@ -52,8 +52,8 @@ class Span:
 
     `base` is the param group's base LR; `steps` the part's length D; `begin` the run's step at
     which it starts. `before` is the LR that the part before ended on, None for a run's first part;
-    `written` is the `start:` that the config gives this part, None where it gives none. `group` is
-    the param group's index, for arguments that other libraries take as a list of one per group.
+    `written` is the `start:` that the config gives this part. `group` is the param group's index
+    of `groups` (None: unknown), for other libraries' arguments that are lists of one per group.
     """
 
     base: float
@@ -63,6 +63,7 @@ class Span:
     before: float | None = None
     written: float | None = None
     group: int = 0
+    groups: int | None = None
 
     @property
     def start(self) -> float:
@@ -78,7 +79,7 @@ class Span:
         shorter than `at_least` steps.
         """
         try:
-            steps = self.units.steps(length)
+            steps = self.units.steps(length, self.begin)
         except ValueError as error:
             raise BadArgument(name, str(error)) from None
         if steps < at_least:
@@ -178,8 +179,7 @@ class Schedule:
         self.parts = tuple(parts)
         self.base = base
         self.units = units
-        self.group = group
-        self._within = within or Span(base, parts[-1].begin + parts[-1].steps, 0, units)
+        self._within = within or Span(base, units.total_steps, 0, units, group=group)
         self._begins = np.array([part.begin for part in self.parts[1:]], dtype=np.float64)
         self._curves: list[Curve] = []
         self._curve(len(self.parts) - 1)
@@ -247,8 +247,8 @@ class Schedule:
             if k == 0 and written is None:
                 written = self._within.written
             begin = self._within.begin + part.begin
-            span = Span(self.base, part.steps, begin, self.units, before, written, self.group)
-            self._curves.append(part.build(span))
+            stand = replace(self._within, steps=part.steps, begin=begin)
+            self._curves.append(part.build(replace(stand, before=before, written=written)))
         return self._curves[index]
 
     def _end(self, index: int) -> float:

@@ -139,8 +139,8 @@ def inverse_sqrt(span: Span, *, timescale: Length | None = None) -> Curve:
     return lambda s: span.start * np.sqrt(tau / (s + tau))
 
 
-@register("power")
-def power(span: Span, *, exponent: float = 0.5, timescale: Length | None = None) -> Curve:
+@register("power-law")
+def power_law(span: Span, *, exponent: float = 0.5, timescale: Length | None = None) -> Curve:
     """A power law of the step, which needs no horizon.
 
     lr(s) = start · (τ / (s + τ))^exponent, with τ = `timescale`, by default the steps before this
@@ -158,7 +158,8 @@ def function(span: Span, *, factor: Any) -> Curve:
     """A factor that is written as an expression of the part's own step.
 
     lr(s) = start · factor(s): `{name: lambda, factor: "0.95 ** (step // 100)"}`. `math` and
-    conditionals may stand in it.
+    conditionals may stand in it. Under --allow-code it may be a function of one's own, by import
+    path: `factor: package.module:function`.
     """
     try:
         formula = expression(factor, "step")

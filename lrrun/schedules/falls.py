@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrrun.registry import unknown
-from lrrun.schedules.base import Array, BadArgument, Span
+from lrrun.schedules.base import Array, BadArgument, Curve, Span
 from lrrun.schedules.expression import expression
 from lrrun.units import Height
 
@@ -76,6 +76,22 @@ def share(s: Array, steps: int, end: End = "exclusive") -> Array:
 def between(high: float | Array, low: float | Array, g: Array) -> Array:
     """`high` where g is 1, `low` where g is 0, both exactly; on the line between elsewhere."""
     return high * g + low * (1.0 - g)
+
+
+def joined(turn: int, before: Curve, after: Curve) -> Curve:
+    """`before` up to step `turn`, from there `after` on a clock of its own.
+
+    Neighbouring steps are mostly on one side, and then the other side is not computed.
+    """
+
+    def curve(s: Array) -> Array:
+        if s.max() < turn:
+            return before(s)
+        if s.min() >= turn:
+            return after(s - turn)
+        return np.where(s < turn, before(s), after(np.maximum(s - turn, 0.0)))
+
+    return curve
 
 
 def lowest(span: Span, final: Height, name: str = "final") -> float:

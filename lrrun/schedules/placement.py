@@ -35,7 +35,7 @@ def place(parts: Sequence[PartSpec], span: Span) -> list[tuple[int, int]]:
     if len(rests) > 1:
         text = "a second part that takes the rest of the run; give all parts but one a length"
         raise ConfigError([Problem(parts[rests[1]].path, text)])
-    after = sum(_fixed(part, units) for part in parts[rests[0] + 1 :]) if rests else 0
+    after = _after(parts[rests[0] + 1 :], span) if rests else 0
     placed: list[tuple[int, int]] = []
     begin = 0
     for k, part in enumerate(parts):
@@ -51,12 +51,21 @@ def place(parts: Sequence[PartSpec], span: Span) -> list[tuple[int, int]]:
                 text = f"ends at step {first + steps}, before it begins at step {first}"
                 raise ConfigError([Problem((*part.path, "until"), text)])
         else:
-            steps = _fixed(part, units)
+            steps = _fixed(part, units, span.begin + begin)
         begin += steps
         placed.append((begin - steps, steps))
     if begin > total:
         raise ConfigError([Problem(parts[-1].path, f"the parts take {begin} steps, {room}")])
     return placed
+
+
+def _after(parts: Sequence[PartSpec], span: Span) -> int:
+    """Steps of the parts behind the one that takes the rest, measured from the end of the span."""
+    end, taken = span.begin + span.steps, 0
+    for part in reversed(parts):
+        guess = _fixed(part, span.units, max(0, end - taken - 1))
+        taken += _fixed(part, span.units, max(0, end - taken - guess))
+    return taken
 
 
 def _is_rest(parts: Sequence[PartSpec], k: int) -> bool:
@@ -71,18 +80,18 @@ def _blame(parts: Sequence[PartSpec], rest: int) -> KeyPath:
     return around[0] if around else parts[rest].path
 
 
-def _fixed(part: PartSpec, units: Units) -> int:
+def _fixed(part: PartSpec, units: Units, begin: int) -> int:
     if part.until is not None:
         text = "a part behind the one that takes the rest needs `for`, not `until`"
         raise ConfigError([Problem((*part.path, "until"), text)])
     if part.length is None:
         text = "its length is missing: write for: 500 steps, for: 10%, until: 60%, or for: rest"
         raise ConfigError([Problem(part.path, text)])
-    return _steps(part, "for", part.length, units)
+    return _steps(part, "for", part.length, units, begin)
 
 
-def _steps(part: PartSpec, key: str, length: Length, units: Units) -> int:
+def _steps(part: PartSpec, key: str, length: Length, units: Units, begin: int = 0) -> int:
     try:
-        return units.steps(length)
+        return units.steps(length, begin)
     except ValueError as error:
         raise ConfigError([Problem((*part.path, key), str(error))]) from None

@@ -173,13 +173,20 @@ def parse(written: object, path: KeyPath = ("scheduler",)) -> tuple[PartSpec, ..
     return tuple(parts)
 
 
-def build(parts: Sequence[PartSpec], base_lr: float, units: Units, group: int = 0) -> Schedule:
+def build(
+    parts: Sequence[PartSpec],
+    base_lr: float,
+    units: Units,
+    group: int = 0,
+    groups: int | None = None,
+) -> Schedule:
     """Place the parts in the run and bind them to a param group's base LR.
 
-    `units` holds the horizon; `group` is the param group's index. Raises ConfigError when the
-    parts do not fit the run, or an argument makes no sense in it.
+    `units` holds the horizon; `group` is the param group's index, `groups` their number where it is
+    known. Raises ConfigError when the parts do not fit the run, or an argument makes no sense in
+    it.
     """
-    return nested(parts, Span(base_lr, units.total_steps, 0, units, group=group))
+    return nested(parts, Span(base_lr, units.total_steps, 0, units, group=group, groups=groups))
 
 
 def nested(parts: Sequence[PartSpec], span: Span) -> Schedule:

@@ -12,7 +12,7 @@ import numpy as np
 from lrrun.schedules.base import Array, BadArgument, Curve, Span
 from lrrun.schedules.catalogue import register
 from lrrun.schedules.decays import timescale_steps
-from lrrun.schedules.falls import End, between, lowest, named, positive, share, stretch
+from lrrun.schedules.falls import End, between, joined, lowest, named, positive, share, stretch
 from lrrun.schedules.shapes import geometric
 from lrrun.units import Fraction, Height, Length
 
@@ -139,13 +139,13 @@ def infinite(
         raise BadArgument("anneal", text)
     level, g = lowest(span, hold, "hold"), named(shape)
     turn = span.steps - last
-    tail = geometric(level, lowest(span, final), lambda s: share(np.maximum(s, 0.0), last))
+    tail = geometric(level, lowest(span, final), lambda s: share(s, last))
 
-    def curve(s: Array) -> Array:
-        start = between(span.start, level, g(share(s, first)))
-        return np.where(s < turn, start, tail(s - turn)) if last else start
+    def settle(s: Array) -> Array:
+        return between(span.start, level, g(share(s, first)))
 
-    return curve
+    settled = joined(first, settle, lambda s: np.full_like(s, level))
+    return joined(turn, settled, tail) if last else settled
 
 
 @register("tri-stage")
@@ -172,16 +172,12 @@ def tri_stage(
         raise BadArgument("hold", text)
     outset = span.written is not None or span.before is not None
     start = span.start if outset else 0.01 * span.base
-    fall = geometric(
-        span.base,
-        lowest(span, final),
-        lambda s: share(np.maximum(s - turn, 0.0), span.steps - turn, end),
-    )
+    fall = geometric(span.base, lowest(span, final), lambda s: share(s, span.steps - turn, end))
 
-    def curve(s: Array) -> Array:
-        return np.where(s < rise, between(span.base, start, share(s, rise)), fall(s))
+    def up(s: Array) -> Array:
+        return between(span.base, start, share(s, rise))
 
-    return curve
+    return joined(rise, up, joined(held, lambda s: np.full_like(s, span.base), fall))
 
 
 def _inside(span: Span, name: str, length: Length) -> int:

@@ -188,6 +188,7 @@ ELSEWHERE = {
     "slanted-triangular": "begins at top/ratio",
     "tri-stage": "has a warmup of its own",
     "greedy": "has a warmup of its own",
+    "transformer": "has a warmup of its own, and peaks at its last step",
     "cosine-restarts": "cycle_warmup begins at final",
     "tanh": "begins a little below",
     "chebyshev": "begins a little below",

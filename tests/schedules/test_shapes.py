@@ -116,7 +116,7 @@ def test_the_horizon_free_decays_follow_their_formulas() -> None:
     assert at(25, "inverse-time", rate=0.5, every=10, staircase=True) == pytest.approx(1.0)
     assert at(30, "inverse-time", rate=0.1, power=0.5) == pytest.approx(1.0)
     assert at(30, "inverse-sqrt", timescale=10) == pytest.approx(1.0)
-    assert at(70, "power", timescale=10, exponent=1 / 3) == pytest.approx(1.0)
+    assert at(70, "power-law", timescale=10, exponent=1 / 3) == pytest.approx(1.0)
 
 
 def test_inverse_sqrt_behind_a_warmup_is_peak_times_the_root_of_w_over_t() -> None:

@@ -17,6 +17,8 @@ def finite(curve: Curve, library: str) -> Curve:
     """
 
     def guarded(steps: Array) -> Array:
+        if steps.dtype == object:  # symbols, of which export writes a formula
+            return curve(steps)
         with np.errstate(all="ignore"):
             lrs = np.asarray(curve(steps), dtype=np.float64)
         wrong = ~np.isfinite(lrs)

@@ -17,7 +17,7 @@ import numpy as np
 from lrrun.schedules.base import Array, BadArgument, Curve, ScheduleEnded, Span
 from lrrun.schedules.catalogue import register
 from lrrun.schedules.dialects.recursion import Recursion
-from lrrun.schedules.expression import Expression, expression
+from lrrun.schedules.expression import Function, expression
 
 Anneal = Literal["cos", "linear"]
 
@@ -33,9 +33,9 @@ def of_group(span: Span, name: str, value: Any) -> Any:
     """The param group's own value, of an argument that may be a list of one per group."""
     if not isinstance(value, list):
         return value
-    if span.group >= len(value):
-        text = f"expected one value per param group, got {len(value)} for group {span.group}"
-        raise BadArgument(name, text)
+    groups = span.groups or max(span.group + 1, len(value))
+    if len(value) != groups:
+        raise BadArgument(name, f"expected one value per param group ({groups}), got {len(value)}")
     return value[span.group]
 
 
@@ -50,7 +50,7 @@ def raising_from(step: float, curve: Curve, reason: str) -> Curve:
     return guarded
 
 
-def lambda_of(span: Span, name: str, written: Any, variable: str = "epoch") -> Expression:
+def lambda_of(span: Span, name: str, written: Any, variable: str = "epoch") -> Function:
     """The param group's function, as an expression; raises BadArgument."""
     try:
         return expression(of_group(span, name, written), variable)

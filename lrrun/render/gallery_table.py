@@ -1,0 +1,160 @@
+"""What the gallery says of our schedules beside their docstrings: examples, and other names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Spec = dict[str, Any]
+
+EXAMPLES: dict[str, Spec] = {
+    "constant": {"warmup": "5%"},
+    "cosine": {"warmup": "5%", "final": "1%"},
+    "linear": {"warmup": "5%"},
+    "polynomial": {"power": 2},
+    "k-decay": {"k": 3},
+    "step": {"every": "30%", "factor": 0.3},
+    "multistep": {"at": ["50%", "75%", "90%"], "factor": 0.4},
+    "exponential": {"final": "1%"},
+    "natural-exponential": {"rate": 0.3, "every": "10%"},
+    "inverse-time": {"rate": 0.5, "every": "10%"},
+    "inverse-sqrt": {"warmup": "5%"},
+    "power-law": {"warmup": "5%", "exponent": 0.75, "cooldown": "10%"},
+    "lambda": {"factor": "1 / (1 + step / 100) ** 0.6"},
+    "hyperbolic": {"bound": "150%"},
+    "exp-hyperbolic": {"bound": "150%"},
+    "cosine-restarts": {"cycles": 3, "growth": 2, "peak_decay": 0.8, "cycle_warmup": "2%"},
+    "cyclic": {"up": "10%", "mode": "triangular2"},
+    "wsd": {"warmup": "5%", "cooldown": "20%"},
+    "wsd-s": {"warmup": "5%", "periods": 3},
+    "infinite": {"warmup": "5%", "cooldown": "25%", "anneal": "15%"},
+    "cooldown": {"shape": "1-sqrt"},
+    "swa": {"anneal": "25%", "final": "20%"},
+    "warmup": {"shape": "cosine", "for": "100%"},
+    "plateau": {"patience": 4, "factor": 0.5},
+    "greedy": {"patience": 4, "factor": 0.6},
+    "sequence": {
+        "of": [
+            {"name": "warmup", "for": "5%"},
+            {"name": "step", "every": "15%", "factor": 0.7, "for": "45%"},
+            {"name": "cosine"},
+        ]
+    },
+    "product": {"of": ["cosine", {"name": "step", "every": "25%", "factor": 0.7}]},
+    "maximum": {"of": ["cosine", {"name": "constant", "factor": "15%"}]},
+    "minimum": {"of": [{"name": "warmup", "for": "100%"}, {"name": "linear"}]},
+}
+"""Arguments to show a schedule with, where its defaults alone say little or are not enough."""
+
+OTHERS: dict[str, list[str]] = {
+    "constant": [
+        "torch.ConstantLR",
+        "transformers.constant",
+        "transformers.constant_with_warmup",
+        "optax.constant_schedule",
+        "optax.warmup_constant_schedule",
+        "mmengine.ConstantLR",
+        "pytorch_scheduler.IdentityScheduler",
+    ],
+    "cosine": [
+        "torch.CosineAnnealingLR",
+        "keras.CosineDecay",
+        "transformers.cosine",
+        "transformers.cosine_with_min_lr",
+        "timm.CosineLRScheduler",
+        "optax.cosine_decay_schedule",
+        "optax.warmup_cosine_decay_schedule",
+        "mmengine.CosineAnnealingLR",
+        "pytorch_scheduler.CosineWithWarmupScheduler",
+    ],
+    "linear": [
+        "torch.LinearLR",
+        "transformers.linear",
+        "optax.linear_schedule",
+        "mmengine.LinearLR",
+        "pytorch_scheduler.LinearDecayScheduler",
+    ],
+    "polynomial": [
+        "torch.PolynomialLR",
+        "keras.PolynomialDecay",
+        "transformers.polynomial",
+        "timm.PolyLRScheduler",
+        "optax.polynomial_schedule",
+        "mmengine.PolyLR",
+        "pytorch_scheduler.PolynomialScheduler",
+    ],
+    "k-decay": ["timm.CosineLRScheduler", "pytorch_scheduler.KDecayScheduler"],
+    "tanh": ["timm.TanhLRScheduler", "pytorch_scheduler.TanhDecayScheduler"],
+    "flat-cosine": [
+        "pytorch_scheduler.FlatCosineScheduler",
+        "pytorch_scheduler.WarmupHoldCosineScheduler",
+    ],
+    "rex": ["pytorch_scheduler.RexScheduler"],
+    "chebyshev": ["pytorch_scheduler.ChebyshevScheduler"],
+    "hyperbolic": ["pytorch_scheduler.HyperbolicLRScheduler"],
+    "exp-hyperbolic": ["pytorch_scheduler.ExpHyperbolicLRScheduler"],
+    "step": ["torch.StepLR", "timm.StepLRScheduler", "mmengine.StepLR", "keras.ExponentialDecay"],
+    "multistep": [
+        "torch.MultiStepLR",
+        "keras.PiecewiseConstantDecay",
+        "timm.MultiStepLRScheduler",
+        "optax.piecewise_constant_schedule",
+        "mmengine.MultiStepLR",
+    ],
+    "exponential": [
+        "torch.ExponentialLR",
+        "keras.ExponentialDecay",
+        "optax.exponential_decay",
+        "optax.warmup_exponential_decay_schedule",
+        "mmengine.ExponentialLR",
+    ],
+    "inverse-time": ["keras.InverseTimeDecay"],
+    "inverse-sqrt": [
+        "transformers.inverse_sqrt",
+        "transformers.AdafactorSchedule",
+        "pytorch_scheduler.InverseSqrtScheduler",
+    ],
+    "power-law": ["pytorch_scheduler.PowerDecayScheduler"],
+    "lambda": ["torch.LambdaLR", "torch.MultiplicativeLR", "keras.LearningRateScheduler"],
+    "cosine-restarts": [
+        "torch.CosineAnnealingWarmRestarts",
+        "keras.CosineDecayRestarts",
+        "transformers.cosine_with_restarts",
+        "timm.CosineLRScheduler",
+        "optax.sgdr_schedule",
+        "mmengine.CosineRestartLR",
+        "pytorch_scheduler.CosineAnnealingWarmupRestarts",
+    ],
+    "one-cycle": [
+        "torch.OneCycleLR",
+        "optax.cosine_onecycle_schedule",
+        "optax.linear_onecycle_schedule",
+        "mmengine.OneCycleLR",
+    ],
+    "cyclic": ["torch.CyclicLR"],
+    "slanted-triangular": ["pytorch_scheduler.SlantedTriangularScheduler"],
+    "wsd": [
+        "transformers.warmup_stable_decay",
+        "timm.WSDLRScheduler",
+        "pytorch_scheduler.WSDScheduler",
+        "pytorch_scheduler.TrapezoidalScheduler",
+    ],
+    "swa": ["torch.SWALR"],
+    "warmup": ["pytorch_scheduler.WarmupScheduler"],
+    "plateau": [
+        "torch.ReduceLROnPlateau",
+        "keras.ReduceLROnPlateau",
+        "transformers.reduce_lr_on_plateau",
+        "timm.PlateauLRScheduler",
+        "optax.contrib.reduce_on_plateau",
+        "mmengine.ReduceOnPlateauLR",
+    ],
+    "greedy": ["transformers.greedy"],
+    "sequence": [
+        "torch.SequentialLR",
+        "optax.join_schedules",
+        "mmengine.list",
+        "pytorch_scheduler.SequentialComposer",
+    ],
+    "product": ["torch.ChainedScheduler"],
+}
+"""The schedules of other libraries that do the same, by their own conventions."""
