@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types golden clean
+.PHONY: help demo test check format lint types gallery golden bench clean
 
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,8 +35,13 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-golden: $(READY)  ## Rewrite the golden files in tests/golden; read their diff
-	$(BIN)/python -m pytest tests --golden
+gallery: $(READY)  ## Write docs/schedules.md and its pictures anew
+	$(BIN)/python -m lrrun.render.gallery
+
+golden: gallery  ## Rewrite what is generated and checked in; read the diff
+
+bench: $(READY)  ## Run the benchmarks; figures go to benchmarks/RESULTS.md by hand
+	$(BIN)/python benchmarks/schedule_arrays.py
 
 clean:  ## Remove the environment and caches; runs are left alone
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build ./*.egg-info

@@ -19,14 +19,15 @@ class StepRecord:
 
     `step` is the update's index, from 0. `lr` holds, for every param group in order, the
     learning rate that this very update used. `loss` is the mean training loss over the update's
-    samples, before the update. `momentum` is set only where the schedule drives it.
+    samples, before the update. `driven` holds what the run schedules beside the LR (momentum,
+    weight decay, batch size), in the order of the run's names for it.
     """
 
     step: int
     lr: tuple[float, ...]
     loss: float
     grad_norm: float | None = None
-    momentum: float | None = None
+    driven: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,28 @@ class EpochRecord:
     grad_norm: float | None = None
     seconds: float = 0.0
     samples_per_second: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that a run survived and that its record must not hide.
+
+    `skip`: the update of `step` was not made. `rewind`: after `step` the run went back to step
+    `to`, from where every LR is multiplied by `factor`, on top of earlier rewinds.
+    """
+
+    kind: Literal["skip", "rewind"]
+    step: int
+    sentence: str
+    to: int | None = None
+    factor: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """A sentence for the person at the keyboard, which they must not miss."""
+
+    sentence: str
 
 
 Record = StepRecord | EpochRecord

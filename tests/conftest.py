@@ -11,10 +11,6 @@ from pathlib import Path
 import pytest
 
 
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--golden", action="store_true", help="rewrite tests/golden")
-
-
 @dataclass(frozen=True)
 class Result:
     """What a command line gave."""

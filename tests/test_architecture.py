@@ -15,7 +15,7 @@ PACKAGE = Path(lrrun.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 LEVELS = [
-    {"errors", "records", "registry", "units"},
+    {"batches", "errors", "records", "registry", "units"},
     {"schedules"},
     {"runlog", "config"},
     {"training"},
@@ -26,7 +26,7 @@ LEVELS = [
 ]
 """From the ground up: a room imports from below; on the ground they may know each other."""
 
-PURE = {"schedules", "analysis", "units", "records", "errors"}
+PURE = {"schedules", "analysis", "batches", "units", "records", "errors"}
 """Rooms that do no I/O and read no clock."""
 
 

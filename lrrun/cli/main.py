@@ -14,6 +14,7 @@ from lrrun.cli.components import components
 from lrrun.cli.doctor import doctor
 from lrrun.cli.init import init
 from lrrun.cli.list import list_
+from lrrun.cli.resume import resume
 from lrrun.cli.schedule import schedule
 from lrrun.cli.schema import schema
 from lrrun.cli.show import show
@@ -53,7 +54,7 @@ def _lrrun(
     """Choose, run, compare and understand learning rates and learning-rate schedules."""
 
 
-for _verb in (init, check, schedule, train, compare, show, components, doctor, schema):
+for _verb in (init, check, schedule, train, resume, compare, show, components, doctor, schema):
     app.command()(_verb)
 app.command(name="list")(list_)
 

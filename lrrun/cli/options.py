@@ -25,6 +25,9 @@ Overrides = Annotated[
     list[str] | None,
     typer.Argument(help="Keys to set, such as optimizer.lr=0.01.", metavar="[KEY=VALUE]..."),
 ]
+Strict = Annotated[
+    bool, typer.Option("--strict", help="Treat findings about the schedule as errors.")
+]
 AllowCode = Annotated[
     bool,
     typer.Option("--allow-code", help="Let import paths in the config import and run code."),

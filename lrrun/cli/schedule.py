@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,11 +11,9 @@ import typer
 from lrrun.cli.options import AllowCode, JsonFlag, PlotsFlag
 
 if TYPE_CHECKING:
-    from lrrun.config.experiment import Experiment
+    from lrrun.cli.specs import Spec
     from lrrun.schedules.preview import Preview
     from lrrun.units import Units
-
-DEFAULT_STEPS = 1000
 
 
 def schedule(
@@ -44,6 +43,10 @@ def schedule(
             "--metrics", help="Metrics for plateau parts, one a line; else nothing improves."
         ),
     ] = None,
+    export: Annotated[
+        str | None,
+        typer.Option("--export", help="Print code without lrrun: torch, keras, optax or python."),
+    ] = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write step and LR of every update to a file.")
     ] = None,
@@ -54,11 +57,16 @@ def schedule(
     json_output: JsonFlag = False,
 ) -> None:
     """Draw learning-rate schedules before any training, with their key values."""
+    from lrrun.cli.specs import Settings, read_spec
+
     values = _read_metrics(metrics) if metrics else None
-    settings = _Settings(steps, steps_per_epoch, lr, allow_code, values)
-    shown = [settings.preview(spec) for spec in specs]
-    previews = [seen for seen, _ in shown]
-    points = [_points(at or (), units) for _, units in shown]
+    settings = Settings(steps, steps_per_epoch, lr, allow_code, values)
+    shown = [read_spec(text, settings) for text in specs]
+    if export is not None:
+        _print_export(shown, export)
+        return
+    previews = [spec.preview(values) for spec in shown]
+    points = [_points(at or (), spec.units) for spec in shown]
     if csv is not None:
         _write_csv(csv, previews)
     for file in (png, svg):
@@ -69,90 +77,28 @@ def schedule(
     if json_output:
         from lrrun.runlog import strict_json
 
-        data = [_as_data(seen, place) for seen, place in zip(previews, points, strict=True)]
-        print(strict_json.dumps(data))
+        rows = zip(shown, previews, points, strict=True)
+        print(strict_json.dumps([_as_data(*row) for row in rows]))
         return
+    from lrrun.render.facts import print_findings
     from lrrun.render.schedules import print_previews
     from lrrun.render.terminal import make_console
 
-    print_previews(make_console(), previews, points, plots)
+    console = make_console()
+    print_previews(console, previews, points, plots)
+    for spec in shown:
+        name = f"{spec.name}: " if len(shown) > 1 else ""
+        print_findings(console, [name + finding for finding in spec.findings])
 
 
-class _Settings:
-    """What the options say about every spec."""
+def _print_export(shown: Sequence[Spec], target: str) -> None:
+    from lrrun.schedules.export import export
 
-    def __init__(
-        self,
-        steps: int | None,
-        steps_per_epoch: int | None,
-        lr: float | None,
-        allow_code: bool,
-        metrics: list[float] | None,
-    ) -> None:
-        self.steps = steps
-        self.steps_per_epoch = steps_per_epoch
-        self.lr = lr
-        self.allow_code = allow_code
-        self.metrics = metrics
-
-    def preview(self, spec: str) -> tuple[Preview, Units]:
-        """The schedule that one argument means, played out, and its clock."""
-        if spec.endswith((".yaml", ".yml")) or Path(spec).is_file():
-            return self._of_config(Path(spec))
-        from lrrun.schedules.inline import read_inline
-        from lrrun.schedules.preview import preview
-        from lrrun.schedules.spec import brought_lr, build, parse
-        from lrrun.units import Units
-
-        parts = parse(read_inline(spec), path=())
-        units = Units(self.steps or DEFAULT_STEPS, self.steps_per_epoch)
-        brought = brought_lr(parts)
-        own = brought[1] if brought else None
-        base = self.lr if self.lr is not None else 1.0 if own is None else own
-        every = self.steps_per_epoch or max(1, units.total_steps // 100)
-        built = build(parts, base, units)
-        return preview(spec, built, units.total_steps, every, self.metrics), units
-
-    def _of_config(self, file: Path) -> tuple[Preview, Units]:
-        from lrrun.config.check import plan_schedules
-        from lrrun.config.reading import load_experiment
-        from lrrun.schedules.preview import preview
-
-        overrides = [f"optimizer.lr={self.lr}"] if self.lr is not None else []
-        experiment = load_experiment(file, overrides, self.allow_code)
-        units = self._units(experiment)
-        evaluate = experiment.train.evaluate
-        every = units.steps(evaluate) if evaluate else units.steps_per_epoch
-        schedules = plan_schedules(experiment, units, {"default": experiment.base_lr})
-        seen = preview(
-            str(file), schedules["default"], units.total_steps, every or None, self.metrics
-        )
-        return seen, units
-
-    def _units(self, experiment: Experiment) -> Units:
-        """The config's clock, or the one that the options give in its place."""
-        from dataclasses import replace
-
-        from lrrun.config.check import check_if_known
-        from lrrun.errors import UsageError
-        from lrrun.units import Units
-
-        if self.steps_per_epoch is not None:
-            train = experiment.train
-            total = self.steps or train.steps or (train.epochs or 0) * self.steps_per_epoch
-            if not total:
-                raise UsageError("a run given in tokens needs --steps beside --steps-per-epoch")
-            return Units(total, self.steps_per_epoch)
-        units = check_if_known(experiment)
-        if units is None:
-            raise UsageError(
-                "the dataset is somebody's own code and its rows are not known without running it; "
-                "give --steps-per-epoch"
-            )
-        return units if self.steps is None else replace(units, total_steps=self.steps)
+    for spec in shown:
+        print(export(spec.parts, spec.lr, spec.units, target, spec.name).rstrip())
 
 
-def _points(written: Any, units: Units) -> dict[str, int]:
+def _points(written: Sequence[str], units: Units) -> dict[str, int]:
     """`--at` in steps: label → the update that begins there."""
     from lrrun.errors import UsageError
     from lrrun.units import Length
@@ -206,7 +152,7 @@ def _csv_name(name: str) -> str:
     return '"' + name.replace('"', '""') + '"' if set(name) & set(',"\n') else name
 
 
-def _as_data(seen: Preview, points: dict[str, int]) -> dict[str, Any]:
+def _as_data(spec: Spec, seen: Preview, points: dict[str, int]) -> dict[str, Any]:
     return {
         "name": seen.name,
         "steps": len(seen.lr),
@@ -218,5 +164,6 @@ def _as_data(seen: Preview, points: dict[str, int]) -> dict[str, Any]:
         "rising": seen.rising,
         "falling": seen.falling,
         "at": {label: seen.at(step) for label, step in points.items()},
+        "findings": spec.findings,
         "lr": seen.lr,
     }

@@ -2,32 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from lrrun.config.base import Section
+from lrrun.config.base_lr import lr_problems
+from lrrun.config.checkpoint import Checkpoint
 from lrrun.config.datasets import DATASETS, CustomDataset
 from lrrun.config.experiment import Experiment
 from lrrun.config.fields import RunName, Seed
 from lrrun.config.messages import problems_of
-from lrrun.config.models import MODELS, CustomModel
-from lrrun.config.optimizers import OptimizerSpec
+from lrrun.config.models import MODELS, CustomModel, Model
+from lrrun.config.optimizers import Mup, OptimizerSpec
 from lrrun.config.overrides import apply_overrides
 from lrrun.config.train import Train
 from lrrun.config.yaml_text import Document, parse_document, read_document
 from lrrun.errors import ConfigError, KeyPath, Problem
-from lrrun.registry import import_callable, is_import_path, unknown, unknown_argument
+from lrrun.registry import import_callable, import_object, is_import_path, unknown, unknown_argument
 from lrrun.schedules.placement import PartSpec
-from lrrun.schedules.spec import brought_lr, parse
+from lrrun.schedules.spec import parse
 
-KEYS = ("name", "seed", "seeds", "model", "dataset", "optimizer", "scheduler", "train", "folder")
+KEYS = (
+    "name",
+    "seed",
+    "seeds",
+    "model",
+    "dataset",
+    "optimizer",
+    "scheduler",
+    "co_schedules",
+    "train",
+    "checkpoint",
+    "folder",
+)
 """The top-level keys of a config."""
+
+CO_SCHEDULED = ("momentum", "weight_decay", "batch_size")
+"""What a config may schedule beside the LR."""
 
 TRUSTED = ("torch.optim:", "torch.nn:", "torchvision.models:", "timm:create_model")
 """Import paths of well-known libraries, for which --allow-code is not needed."""
+
+CONSENT = "pass --allow-code if you trust it"
 
 SectionT = TypeVar("SectionT", bound=Section)
 
@@ -73,18 +92,39 @@ class _Reader:
         optimizer = self.section(data, "optimizer", OptimizerSpec)
         scheduler = data.get("scheduler", "constant")
         parts = self.scheduler(scheduler)
+        group_parts = self.group_parts(data)
+        co_schedules = self.co_schedules(data)
         train = self.section(data, "train", Train)
-        folder = self.value(str, data, "folder", None)
+        checkpoint = self.section({"checkpoint": {}, **data}, "checkpoint", Checkpoint)
         if optimizer is not None and parts:
-            self.base_lr(optimizer, parts)
+            self.problems += lr_problems(optimizer, parts, group_parts)
+        if model is not None and optimizer is not None and optimizer.mup is not None:
+            self.mup(optimizer.mup, model)
         if not self.allow_code:
             self.code(data)
-        if self.problems or not (model and dataset and optimizer and train):
+        if self.problems or not (model and dataset and optimizer and train and checkpoint):
             raise ConfigError(self.document.locate(self.problems))
-        where = Path(folder) if folder else self.document.folder
         return Experiment(
-            name, seeds, model, dataset, optimizer, scheduler, parts, train, where, self.document
+            name=name,
+            seeds=seeds,
+            model=model,
+            dataset=dataset,
+            optimizer=optimizer,
+            scheduler=scheduler,
+            parts=parts,
+            group_parts={optimizer.groups[k].label(k + 1): own for k, own in group_parts.items()},
+            co_schedules=co_schedules,
+            train=train,
+            checkpoint=checkpoint,
+            folder=self.folder(),
+            document=self.document,
         )
+
+    def folder(self) -> Path:
+        """Where relative paths and import paths start: beside the config, or where it says."""
+        data = self.document.data
+        folder = self.value(str, data, "folder", None)
+        return Path(folder) if folder else self.document.folder
 
     def top_level(self) -> dict[str, Any]:
         data = self.document.data
@@ -157,38 +197,71 @@ class _Reader:
             self.problems += problems_of(error, section, (key,))
             return None
 
-    def scheduler(self, written: object) -> tuple[PartSpec, ...]:
+    def group_parts(self, data: dict[str, Any]) -> dict[int, tuple[PartSpec, ...]]:
+        """The schedules that groups of the optimizer section have of their own, by index."""
+        section = data.get("optimizer")
+        groups = section.get("groups") if isinstance(section, dict) else None
+        own = {
+            k: group["scheduler"]
+            for k, group in enumerate(groups if isinstance(groups, list) else ())
+            if isinstance(group, dict) and group.get("scheduler") is not None
+        }
+        where = ("optimizer", "groups")
+        read = {k: self.scheduler(own[k], (*where, k, "scheduler")) for k in own}
+        return {k: parts for k, parts in read.items() if parts}
+
+    def mup(self, mup: Mup, model: Model) -> None:
+        """The base is a section that the model can have."""
         try:
-            return parse(written)
+            mup.base_section(model)
+        except ConfigError as error:
+            self.problems += error.problems
+
+    def co_schedules(self, data: dict[str, Any]) -> dict[str, tuple[PartSpec, ...]]:
+        """What is scheduled beside the LR, in the same language."""
+        written = data.get("co_schedules", {})
+        if not isinstance(written, dict):
+            self.refuse(("co_schedules",), f"expected a mapping, got {written!r}")
+            return {}
+        for name in written:
+            if name not in CO_SCHEDULED:
+                self.refuse(("co_schedules", name), unknown_argument(name, CO_SCHEDULED))
+        known = [name for name in CO_SCHEDULED if name in written]
+        return {name: self.scheduler(written[name], ("co_schedules", name)) for name in known}
+
+    def scheduler(self, written: object, path: KeyPath = ("scheduler",)) -> tuple[PartSpec, ...]:
+        try:
+            return parse(self.functions(written, path), path)
         except ConfigError as error:
             self.problems += error.problems
             return ()
 
-    def base_lr(self, optimizer: OptimizerSpec, parts: tuple[PartSpec, ...]) -> None:
-        """The LR is said once: by the optimizer, or by a schedule that brings its own."""
-        brought = brought_lr(parts)
-        if optimizer.lr is None and brought is None:
-            self.refuse(("optimizer", "lr"), "is missing; write lr: 0.01")
-        if brought is None:
-            return
-        path, value = brought
-        if optimizer.lr is not None and optimizer.lr != value:
-            used = (
-                f"{path[-1]}: {value:g}" if value is not None else f"the schedule's own {path[-1]}"
-            )
-            text = f"{optimizer.lr:g} disagrees with {used}; leave lr out, or make them equal"
-            self.refuse(("optimizer", "lr"), text)
-        for k, group in enumerate(optimizer.groups):
-            if group.lr_factor != 1:
-                text = f"the schedule brings its own LR ({path[-1]}), which no factor changes"
-                self.refuse(("optimizer", "groups", k, "lr_factor"), text)
+    def functions(self, written: object, path: KeyPath) -> object:
+        """The section with the functions that its import paths name, once --allow-code is given.
+
+        An import path may stand wherever a schedule takes an expression (lambda, lr_lambda,
+        scale_fn); a schedule's own name is none.
+        """
+        if isinstance(written, dict):
+            return {key: self.functions(each, (*path, key)) for key, each in written.items()}
+        if isinstance(written, list):
+            return [self.functions(each, (*path, k)) for k, each in enumerate(written)]
+        if not (isinstance(written, str) and is_import_path(written)) or path[-1] == "name":
+            return written
+        if not self.allow_code:
+            self.refuse(path, f"{written} would be imported and run; {CONSENT}")
+            return written
+        found = import_object(written, path, self.folder())
+        if not callable(found):
+            self.refuse(path, f"expected a function of the step, {written} is {found!r}")
+        return found
 
     def code(self, data: dict[str, Any]) -> None:
         """Import paths are code: refused until --allow-code says that it is trusted."""
         for key in ("model", "dataset", "optimizer"):
             name = data[key].get("name") if isinstance(data.get(key), dict) else None
             if isinstance(name, str) and is_import_path(name) and not name.startswith(TRUSTED):
-                text = f"{name} would be imported and run; pass --allow-code if you trust it"
+                text = f"{name} would be imported and run; {CONSENT}"
                 self.refuse((key, "name"), text)
 
     def value(self, kind: Any, data: dict[str, Any], key: str, default: Any) -> Any:

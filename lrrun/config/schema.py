@@ -8,9 +8,11 @@ from typing import Any, Literal
 
 from pydantic import BaseModel
 
+from lrrun.config.checkpoint import Checkpoint
 from lrrun.config.datasets import DATASETS
 from lrrun.config.models import MODELS
 from lrrun.config.optimizers import OptimizerSpec
+from lrrun.config.reading import CO_SCHEDULED
 from lrrun.config.train import Train
 from lrrun.registry import IMPORT_PATH
 from lrrun.schedules.catalogue import CATALOGUE, Entry, Parameter, Section
@@ -31,6 +33,8 @@ _PLAIN = {bool: "boolean", int: "integer", float: "number", str: "string"}
 def json_schema() -> dict[str, Any]:
     """The whole schema, JSON Schema 2020-12, as plain data."""
     definitions: dict[str, Any] = {}
+    part = {"$ref": "#/$defs/part"}
+    scheduler = {"oneOf": [part, {"type": "array", "items": part}]}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "lrrun experiment",
@@ -43,14 +47,15 @@ def json_schema() -> dict[str, Any]:
             "seeds": {"type": "array", "items": {"type": "integer", "minimum": 0}},
             "model": _named(MODELS, definitions),
             "dataset": _named(DATASETS, definitions),
-            "optimizer": _section(OptimizerSpec, definitions),
-            "scheduler": {
-                "oneOf": [
-                    {"$ref": "#/$defs/part"},
-                    {"type": "array", "items": {"$ref": "#/$defs/part"}},
-                ]
+            "optimizer": _optimizer(scheduler, definitions),
+            "scheduler": scheduler,
+            "co_schedules": {
+                "type": "object",
+                "additionalProperties": False,
+                "properties": dict.fromkeys(CO_SCHEDULED, scheduler),
             },
             "train": _section(Train, definitions),
+            "checkpoint": _section(Checkpoint, definitions),
             "folder": {"type": "string", "description": "where relative paths start"},
         },
         "$defs": {**definitions, "part": _part()},
@@ -61,6 +66,13 @@ def _section(section: type[BaseModel], definitions: dict[str, Any]) -> dict[str,
     """A section's schema; its nested definitions go to the common place."""
     schema = section.model_json_schema(ref_template="#/$defs/{model}")
     definitions.update(schema.pop("$defs", {}))
+    return schema
+
+
+def _optimizer(scheduler: dict[str, Any], definitions: dict[str, Any]) -> dict[str, Any]:
+    """The optimizer section, whose groups may have schedules of their own."""
+    schema = _section(OptimizerSpec, definitions)
+    definitions["GroupSpec"]["properties"]["scheduler"].update(scheduler)
     return schema
 
 

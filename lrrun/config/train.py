@@ -6,9 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from lrrun.config.base import DataFacts, Section
+from lrrun.config.base import Section
 from lrrun.config.fields import Count, LengthField, TokensField
-from lrrun.units import Units
 
 
 class EarlyStopping(Section):
@@ -33,8 +32,8 @@ class Train(Section):
     """The horizon in optimizer updates."""
     tokens: TokensField | None = None
     """The horizon in training tokens (300M), for datasets of text."""
-    scale: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Shrink the run and every length of its schedule to this share of the horizon."""
+    scale: Annotated[float, Field(gt=0, le=1000)] = 1.0
+    """Shrink or stretch the run, and every length of its schedule, to this multiple."""
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
     """auto, cpu, cuda, cuda:1 or mps; auto takes cuda, then mps, then cpu."""
     evaluate: LengthField | None = None
@@ -61,6 +60,15 @@ class Train(Section):
     """End the run early; by default it runs to its horizon."""
     divergence_factor: Annotated[float, Field(gt=1)] = 10.0
     """The run has diverged when its smoothed loss exceeds this multiple of its first loss."""
+    spike_factor: Annotated[float, Field(gt=1)] | None = None
+    """A single loss above this multiple of the smoothed loss counts as divergence too."""
+    on_divergence: Literal["stop", "skip", "rewind"] = "stop"
+    """End the run; leave out the update of a batch whose loss or gradients are not finite, or whose
+    loss is a spike; or go back to the last checkpoint, with a lower LR from there on."""
+    rewind_factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
+    """What a rewind multiplies the LR by."""
+    deterministic: bool = False
+    """Use only algorithms that give the same bits every time; matters on CUDA, and costs speed."""
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     """CPU threads; by default one for models whose steps are too small to share."""
 
@@ -71,20 +79,3 @@ class Train(Section):
             got = " and ".join(given) if given else "none of them"
             raise ValueError(f"expected one of epochs, steps and tokens, got {got}")
         return self
-
-    def units(self, facts: DataFacts, batch_size: int) -> Units:
-        """The run's clock, from the training rows: samples, tokens and epochs in updates.
-
-        An update takes `batch_size · accumulate` rows; the last, partial one of an epoch counts.
-        Raises ValueError where the horizon is in tokens and the dataset has none.
-        """
-        steps_per_epoch = -(-facts.train_rows // (batch_size * self.accumulate))
-        tokens = facts.tokens_per_row and facts.tokens_per_row * facts.train_rows
-        if self.tokens is not None:
-            if not tokens:
-                raise ValueError("this dataset has no tokens; give epochs or steps")
-            total = max(1, round(self.tokens / tokens * steps_per_epoch))
-        else:
-            total = self.steps or (self.epochs or 0) * steps_per_epoch
-        total = max(1, round(total * self.scale))
-        return Units(total, steps_per_epoch, facts.train_rows, tokens, self.scale)

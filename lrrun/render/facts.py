@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -19,3 +19,9 @@ def print_facts(console: Console, title: str, facts: Mapping[str, Any]) -> None:
     for key, value in facts.items():
         table.add_row(Text(printable(key), "cyan"), Text(printable(str(value))))
     console.print(table)
+
+
+def print_findings(console: Console, findings: Iterable[object]) -> None:
+    """Print what lint found, a line each; nothing where it found nothing."""
+    for finding in findings:
+        console.print(Text(f"note: {printable(str(finding))}", "yellow"), soft_wrap=True)

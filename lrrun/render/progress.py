@@ -12,12 +12,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lrrun.records import EpochRecord, Outcome, StepRecord
+from lrrun.records import EpochRecord, Incident, Outcome, StepRecord
 from lrrun.render.numbers import count, duration, metric, number
 from lrrun.render.terminal import make_console, printable
+from lrrun.render.values import run_length
 
 if TYPE_CHECKING:
-    from lrrun.training.runner import Started
+    from lrrun.training.journey import Started
 
 Event = TypeVar("Event")
 
@@ -56,6 +57,8 @@ class _View:
             self._step(event)
         elif isinstance(event, EpochRecord):
             self._epoch(event)
+        elif isinstance(event, Incident):
+            self._print(f"{event.kind} at step {event.step}: {event.sentence}")
         elif isinstance(event, Outcome):
             self._outcome(event)
         else:
@@ -65,11 +68,11 @@ class _View:
         self.started = event
         self.begun = time.monotonic()
         units, threads = event.units, event.threads
-        epochs = units.total_steps / (units.steps_per_epoch or units.total_steps)
         cpu = f", {threads} thread{'s' if threads > 1 else ''}" if event.device == "cpu" else ""
         self._print(
-            f"{event.path}: {count(event.parameters)} parameters, {units.total_steps:,} steps "
-            f"({number(epochs)} epochs), seed {event.seed}, {event.device}{cpu}"
+            f"{event.path}: {count(event.parameters)} parameters, "
+            f"{run_length(units)}, seed {event.seed}, {event.device}{cpu}"
+            + (f", from step {count(event.step)}" if event.step else "")
         )
 
     def _step(self, record: StepRecord) -> None:
@@ -77,7 +80,7 @@ class _View:
             return
         total, done = self.started.units.total_steps, record.step + 1
         seconds = time.monotonic() - self.begun
-        left = seconds / done * (total - done)
+        left = seconds / max(1, done - self.started.step) * (total - done)
         line = Table.grid(padding=(0, 1))
         speed = f"{count(round(self.speed))} samples/s, " if self.speed else ""
         line.add_row(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 from rich.console import Console
 
 from lrrun.render.numbers import count, number
@@ -55,8 +54,3 @@ def print_previews(
         for label in labels
     ]
     print_table(console, columns)
-    if any(np.any(seen.lr == 0) for seen in previews):
-        zeros = {seen.name: int(np.sum(seen.lr == 0)) for seen in previews}
-        for name, steps in zeros.items():
-            if steps:
-                console.print(f"{name}: {steps} of its updates have an LR of 0", soft_wrap=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from lrrun.render.terminal import printable
+from lrrun.units import Units
 
 
 def describe(value: Any) -> str:
@@ -41,3 +42,16 @@ def _inner(value: Any) -> str:
 
 def _is_list(value: Any) -> bool:
     return isinstance(value, Sequence) and not isinstance(value, (str, bytes))
+
+
+def run_length(units: Units) -> str:
+    """How long a run is, in updates and in epochs.
+
+    >>> run_length(Units(690, steps_per_epoch=23))
+    '690 steps (30 epochs)'
+    """
+    if units.rows_before is not None and units.samples_per_epoch:
+        epochs = float(units.rows_before[-1]) / units.samples_per_epoch
+    else:
+        epochs = units.total_steps / (units.steps_per_epoch or units.total_steps)
+    return f"{units.total_steps:,} steps ({epochs:.4g} epoch{'' if epochs == 1 else 's'})"

@@ -1,33 +1,50 @@
 """The one place that opens files of a run: whole or not at all, and never through a link.
 
 A file is replaced by writing a temporary one in the same folder, fsync, rename, fsync of the
-folder: at every instant the old content or the new one is there, whole. Logs only grow, and a row
-that could not be written whole is taken back.
+folder: at every instant the old content or the new one is there, whole.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
+import io
 import os
+import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from lrrun.errors import EnvironmentFault, UnusableFile
+from lrrun.runlog.disk import Disk
 
-_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)
-_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
-_NONBLOCK = getattr(os, "O_NONBLOCK", 0)  # opening a FIFO must not wait for its other end
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
+disk = Disk()
+"""What all files are written through."""
+
+SAFELY = (
+    getattr(os, "O_NOFOLLOW", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+    | getattr(os, "O_NONBLOCK", 0)  # opening a FIFO must not wait for its other end
+)
+"""Flags of every opened file: no link is followed, no child process inherits it."""
+
+_TEMPORARY = re.compile(r"\..+\.[0-9]+\.tmp")
+_BUFFER_BYTES = 1 << 20
 
 _ADVICE = {
     errno.ENOSPC: "free space on that disk, or choose another with --runs-dir",
     errno.EDQUOT: "your quota there is used up; free space, or choose another --runs-dir",
+    errno.EFBIG: "files may not grow so large there; raise the limit with ulimit -f",
     errno.EACCES: "you may not write there; change the permissions, or choose another --runs-dir",
     errno.EPERM: "you may not write there; change the permissions, or choose another --runs-dir",
     errno.EROFS: "that disk is read-only; choose another with --runs-dir",
     errno.EMFILE: "this process has too many files open; raise the limit with ulimit -n",
+    errno.ELOOP: "a link is in the way; remove it",
 }
 
 
@@ -44,36 +61,88 @@ def environment_faults(path: Path, doing: str = "write") -> Iterator[None]:
 
 
 def make_folder(path: Path) -> bool:
-    """Make one folder; False where something of that name is there already."""
+    """Make one folder, durably; False where something of that name is there already."""
     with environment_faults(path, "make the folder"):
         try:
-            path.mkdir()
+            disk.make_folder(path)
         except FileExistsError:
             return False
+        disk.sync_folder(path.parent)
     return True
 
 
+def own_folder(path: Path) -> Path:
+    """`path`, made where it is missing; raises UnusableFile where it is a link."""
+    if path.is_symlink():
+        raise UnusableFile(f"{str(path)!r} is a link; expected a folder of the run's own")
+    make_folder(path)
+    return path
+
+
+def make_folders(path: Path) -> None:
+    """Make a folder and those above it, where they are missing, durably."""
+    missing = [each for each in (path, *path.parents) if not each.exists()]
+    for each in reversed(missing):
+        make_folder(each)
+
+
+class _Sink(io.RawIOBase):
+    """A descriptor as a file that a library can write into."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self.given_up = False
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        view = memoryview(data).cast("B")
+        return len(view) if self.given_up else disk.write(self._descriptor, view)
+
+
 @contextlib.contextmanager
-def replacing(path: Path) -> Iterator[BinaryIO]:
+def replacing(path: Path, prove: Callable[[Path], None] | None = None) -> Iterator[BinaryIO]:
     """A binary file to write into; when the block ends well, it takes the place of `path`.
 
-    When the block raises, `path` is as it was. Raises EnvironmentFault where the disk refuses.
+    `prove` is shown the whole new file before it gets its name, and raises if it is not what it
+    should be. When it or the block raises, `path` is as it was. Raises EnvironmentFault where the
+    disk refuses.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    flags = os.O_RDWR | os.O_CREAT | os.O_TRUNC | _NOFOLLOW | _CLOEXEC
     with environment_faults(path):
-        handle = os.fdopen(os.open(temporary, flags, 0o666), "w+b")
         try:
-            with handle:
+            with _filling(_new_file(temporary, os.O_TRUNC)) as handle:
                 yield handle
-                handle.flush()
-                os.fsync(handle.fileno())
-            temporary.replace(path)
-            _sync_folder(path.parent)
+            if prove is not None:
+                prove(temporary)
+            disk.replace(temporary, path)
+            disk.sync_folder(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
-                temporary.unlink()
+                disk.unlink(temporary)
             raise
+
+
+def _new_file(path: Path, extra_flags: int) -> int:
+    return disk.open(path, os.O_WRONLY | os.O_CREAT | extra_flags | SAFELY)
+
+
+@contextlib.contextmanager
+def _filling(descriptor: int) -> Iterator[BinaryIO]:
+    """A file to write into; its content is on the disk when the block ends well."""
+    sink = _Sink(descriptor)
+    handle = io.BufferedWriter(sink, _BUFFER_BYTES)
+    try:
+        yield cast(BinaryIO, handle)
+        handle.flush()
+        disk.sync(descriptor)
+    except BaseException:
+        sink.given_up = True  # what the buffer still holds goes nowhere
+        raise
+    finally:
+        handle.close()
+        disk.close(descriptor)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -84,66 +153,53 @@ def write_text(path: Path, text: str) -> None:
 
 def write_new_text(path: Path, text: str) -> bool:
     """Write a file that must not be there yet; False, and nothing done, where something is."""
-    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NOFOLLOW | _CLOEXEC
     with environment_faults(path):
         try:
-            descriptor = os.open(path, flags, 0o666)
+            descriptor = _new_file(path, os.O_EXCL)
         except FileExistsError:
             return False
-        with os.fdopen(descriptor, "wb") as handle:
-            handle.write(text.encode())
+        try:
+            with _filling(descriptor) as handle:
+                handle.write(text.encode())
+        except BaseException:
+            with contextlib.suppress(OSError):
+                disk.unlink(path)
+            raise
+        disk.sync_folder(path.parent)
     return True
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; Windows has no handle on a folder to do that with."""
-    if os.name == "nt":
-        return
-    descriptor = os.open(folder, os.O_RDONLY | _CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def rename(source: Path, target: Path) -> None:
+    """Rename a file inside one folder, durably; raises EnvironmentFault."""
+    with environment_faults(target, "rename a file to"):
+        disk.replace(source, target)
+        disk.sync_folder(target.parent)
 
 
-class AppendFile:
-    """A text file that only grows; each `append` lands whole or not at all.
+def remove(path: Path) -> None:
+    """Remove a file; nothing is done where there is none. Raises EnvironmentFault."""
+    with environment_faults(path, "remove"), contextlib.suppress(FileNotFoundError):
+        disk.unlink(path)
 
-    Raises EnvironmentFault where the disk refuses, and then the file ends where it ended before.
-    """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NOFOLLOW | _CLOEXEC
-        with environment_faults(path):
-            self._descriptor = os.open(path, flags, 0o666)
-            self._size = os.fstat(self._descriptor).st_size
-        self._open = True
+def remove_temporaries(folder: Path) -> None:
+    """Remove what writers that were killed left behind; only for whoever holds the run's lock."""
+    with environment_faults(folder, "look into"):
+        names = [each.name for each in os.scandir(folder)]
+    for name in names:
+        if _TEMPORARY.fullmatch(name):
+            remove(folder / name)
 
-    def append(self, text: str) -> None:
-        """Write `text`, in UTF-8, at the end; one system call where the disk allows it."""
-        data = memoryview(text.encode())
-        with environment_faults(self.path):
-            try:
-                written = 0
-                while written < len(data):
-                    written += os.write(self._descriptor, data[written:])
-            except BaseException:
-                with contextlib.suppress(OSError):
-                    os.ftruncate(self._descriptor, self._size)
-                raise
-        self._size += len(data)
 
-    def sync(self) -> None:
-        """Wait until everything written is on the disk."""
-        with environment_faults(self.path):
-            os.fsync(self._descriptor)
-
-    def close(self) -> None:
-        """Give the handle back; a second call does nothing."""
-        if self._open:
-            self._open = False
-            os.close(self._descriptor)
+def remove_new_folder(folder: Path) -> None:
+    """Take back a folder that was just made here, with the plain files in it, if that works."""
+    with contextlib.suppress(OSError):
+        for each in folder.iterdir():
+            if each.is_dir() and not each.is_symlink():
+                disk.remove_folder(each)
+            else:
+                disk.unlink(each)
+        disk.remove_folder(folder)
 
 
 def open_to_read(path: Path) -> BinaryIO:
@@ -152,7 +208,7 @@ def open_to_read(path: Path) -> BinaryIO:
     Raises FileNotFoundError where nothing is there, UnusableFile for anything else in the way.
     """
     try:
-        descriptor = os.open(path, os.O_RDONLY | _NOFOLLOW | _NONBLOCK | _CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | SAFELY)
     except FileNotFoundError:
         raise
     except OSError as error:

@@ -36,8 +36,8 @@ def create_run_folder(runs_dir: Path, name: str) -> Path:
     check_name(name)
     if runs_dir.exists() and not runs_dir.is_dir():
         raise UsageError(f"runs folder {str(runs_dir)!r}: there is a file of that name")
-    with files.environment_faults(runs_dir, "make the folder"):
-        runs_dir.mkdir(parents=True, exist_ok=True)
+    files.make_folders(runs_dir)
+    with files.environment_faults(runs_dir, "look into"):
         taken = [_NUMBERED.fullmatch(entry.name) for entry in runs_dir.iterdir()]
     number = 1 + max((int(match[2]) for match in taken if match and match[1] == name), default=0)
     while not files.make_folder(runs_dir / f"{name}-{number}"):

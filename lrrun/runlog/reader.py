@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from lrrun.errors import LrrunError, UnusableFile
 from lrrun.records import Status
-from lrrun.runlog import files
+from lrrun.runlog.info import FILE_NAME, read_info
+from lrrun.runlog.log import Mark
 from lrrun.runlog.names import match_run, run_folders, sort_key, unknown_run
 from lrrun.runlog.summary import Summary, summarize
 from lrrun.runlog.table import Floats, Table, read_table
-from lrrun.runlog.writer import EPOCH_COLUMNS, SCHEMA_VERSION, STEP_COLUMNS, TIMING_COLUMNS
-
-_INFO_BYTES = 16 << 20
+from lrrun.runlog.writer import EPOCH_COLUMNS, STEP_COLUMNS, TIMING_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -35,7 +33,7 @@ class Run:
     @classmethod
     def open(cls, path: Path) -> Run:
         """Read run.json and check it; raises UnusableFile where it is missing or broken."""
-        return cls(path, _read_info(path / "run.json"))
+        return cls(path, read_info(path))
 
     @property
     def name(self) -> str:
@@ -66,15 +64,32 @@ class Run:
 
     @cached_property
     def _epochs(self) -> Table:
-        return read_table(self.path / "epochs.csv", EPOCH_COLUMNS)
+        return self._table("epochs.csv", EPOCH_COLUMNS)
 
     @cached_property
     def _steps(self) -> Table:
-        return read_table(self.path / "steps.csv", STEP_COLUMNS)
+        return self._table("steps.csv", STEP_COLUMNS)
 
     @cached_property
     def _timing(self) -> Table:
-        return read_table(self.path / "timing.csv", TIMING_COLUMNS)
+        return self._table("timing.csv", TIMING_COLUMNS)
+
+    def _table(self, name: str, columns: tuple[str, ...]) -> Table:
+        """Read a table; once the run has ended, it must be what run.json says was written."""
+        try:
+            return read_table(self.path / name, columns, self._end_of(name))
+        except UnusableFile:
+            if read_info(self.path) == self.info:
+                raise
+        return read_table(self.path / name, columns)  # the run was resumed while we looked
+
+    def _end_of(self, name: str) -> Mark | None:
+        if "tables" not in self.info:
+            return None
+        try:
+            return Mark.of(self.info["tables"][name])
+        except (ValueError, TypeError, KeyError) as error:
+            raise UnusableFile(f"{self.path / FILE_NAME}:1: tables: {error!r}") from None
 
     @property
     def epochs(self) -> dict[str, Floats]:
@@ -114,7 +129,7 @@ class Run:
         try:
             return Summary.from_info(self.info)
         except ValueError as error:
-            raise UnusableFile(f"{self.path / 'run.json'}:1: {error}") from error
+            raise UnusableFile(f"{self.path / FILE_NAME}:1: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -167,29 +182,3 @@ def _is_linked(path: Path, folder: Path) -> bool:
 
 def _by_age(run: Run) -> tuple[str, tuple[str, int]]:
     return run.created, sort_key(run.path)
-
-
-def _read_info(path: Path) -> dict[str, Any]:
-    try:
-        info = json.loads(files.read_bytes(path, _INFO_BYTES))
-    except FileNotFoundError:
-        raise UnusableFile(f"{path}: missing; expected the folder of a run") from None
-    except (ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", 1)
-        raise UnusableFile(f"{path}:{line}: not readable as JSON: {error}") from None
-    if not isinstance(info, dict):
-        raise UnusableFile(f"{path}:1: expected a JSON object, got {type(info).__name__}")
-    version = info.get("schema_version")
-    if type(version) is not int or version < 1:
-        raise UnusableFile(f"{path}:1: schema_version: expected a number, got {version!r}")
-    if version > SCHEMA_VERSION:
-        raise UnusableFile(
-            f"{path}:1: written by a newer lrrun (run folder {version}; this one reads up to "
-            f"{SCHEMA_VERSION}); upgrade lrrun"
-        )
-    if info.get("status") not in get_args(Status):
-        raise UnusableFile(f"{path}:1: status: got {str(info.get('status'))[:40]!r}")
-    for key, kind in (("config", dict), ("created", str)):
-        if not isinstance(info.get(key), kind):
-            raise UnusableFile(f"{path}:1: {key}: missing, or of the wrong type")
-    return info

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lrrun.errors import UnusableFile
 from lrrun.runlog import files
+from lrrun.runlog.log import Mark, tail_after
 
 Floats = NDArray[np.float64]
 
@@ -33,13 +34,21 @@ class Table:
     torn: bool = False
 
 
-def read_table(path: Path, expected: Sequence[str]) -> Table:
+def read_table(path: Path, expected: Sequence[str], whole: Mark | None = None) -> Table:
     """Read a CSV file of numbers whose header begins with the columns `expected`.
 
     A file that is missing or has no header yet gives empty columns. Raises UnusableFile with
     `file:line` for a broken row, and where steps go backwards or repeat (a new epoch may repeat
-    one: that of a run which diverged before the epoch's first update).
+    one: that of a run which diverged before the epoch's first update). Where `whole` says how the
+    file ended, anything else is refused too.
     """
+    table = _read(path, expected)
+    if whole is not None and (tail := tail_after(path, whole)):
+        raise UnusableFile(f"{path}: has {len(tail)} bytes more than the run wrote")
+    return table
+
+
+def _read(path: Path, expected: Sequence[str]) -> Table:
     empty = Table({name: np.empty(0) for name in expected})
     try:
         handle = files.open_to_read(path)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-import shutil
+import secrets
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -13,17 +14,21 @@ from typing import Any
 
 from lrrun.errors import UsageError
 from lrrun.records import EpochRecord, Outcome, Record, StepRecord
-from lrrun.runlog import files, strict_json
+from lrrun.runlog import files
+from lrrun.runlog.continuation import check_tables, supersede
+from lrrun.runlog.info import SCHEMA_VERSION, read_info, write_info
+from lrrun.runlog.lock import RunLock
+from lrrun.runlog.log import Log
 from lrrun.runlog.names import create_run_folder
-from lrrun.runlog.summary import summarize
+from lrrun.runlog.summary import Summary, summarize
 from lrrun.runlog.table import read_table
-
-SCHEMA_VERSION = 1
-"""Of the run folder; a reader refuses what a newer one wrote."""
 
 EPOCH_COLUMNS = ("epoch", "step", "samples")
 STEP_COLUMNS = ("step",)
 TIMING_COLUMNS = ("epoch", "step", "seconds", "samples_per_second")
+
+_ENDED = ("step", "finished", "tables", *(field.name for field in fields(Summary)))
+"""Entries of run.json that only a run which has ended has."""
 
 _BUFFERED_STEPS = 512
 _COLUMN = re.compile(r"[^\s,\"\x00-\x1f\x7f]+")
@@ -32,31 +37,34 @@ _COLUMN = re.compile(r"[^\s,\"\x00-\x1f\x7f]+")
 class RunWriter:
     """The one writer of a run folder. A context manager: leaving it closes the files.
 
-    Rows of steps.csv wait in memory until the next epoch row, `finish`, `close`, or 512 of them;
-    a row of epochs.csv is in the file when `write` returns, and never before the steps that it sums
-    up. Methods raise EnvironmentFault where the disk refuses; what was written stays whole.
+    It holds the run's lock until it is closed. Rows of steps.csv wait in memory until the next
+    epoch row, `sync`, `finish`, `close`, or 512 of them; a row of epochs.csv is in the file when
+    `write` returns, and never before the steps that it sums up. Methods raise EnvironmentFault
+    where the disk refuses; what was written stays whole.
     """
 
     def __init__(
         self,
         path: Path,
         info: dict[str, Any],
+        lock: RunLock,
         groups: tuple[str, ...],
         metrics: tuple[str, ...],
         grad_norm: bool,
-        momentum: bool,
+        driven: tuple[str, ...],
     ) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self._info = info
+        self._lock = lock
         self._groups = len(groups)
         self._metrics = metrics
         self._grad_norm = grad_norm
-        self._momentum = momentum
+        self._driven = len(driven)
         self._pending: list[str] = []
-        self._steps = files.AppendFile(path / "steps.csv")
-        self._epochs = files.AppendFile(path / "epochs.csv")
-        self._timing = files.AppendFile(path / "timing.csv")
+        self._steps = Log(path / "steps.csv")
+        self._epochs = Log(path / "epochs.csv")
+        self._timing = Log(path / "timing.csv")
 
     @classmethod
     def create(
@@ -69,27 +77,21 @@ class RunWriter:
         *,
         metrics: tuple[str, ...] = (),
         grad_norm: bool = False,
-        momentum: bool = False,
+        driven: tuple[str, ...] = (),
     ) -> RunWriter:
         """Reserve `runs_dir/<name>-<n>` and write what is known before the first update.
 
         `groups` names the param groups, in order; `metrics` the columns after train_loss, in order;
-        `grad_norm` and `momentum` say whether records carry them. `info` goes into run.json as it
-        is and holds at least `config`, the resolved config as plain data. Raises UsageError for a
-        name that cannot be a run's or a column's; then nothing is left behind.
+        `grad_norm` says whether records carry it, `driven` what they carry beside the LR. `info`
+        goes into run.json as it is and holds at least `config`, the resolved config as plain data.
+        run.json comes last: a folder that has one is a run. Raises UsageError for a name that
+        cannot be a run's or a column's; then nothing is left behind.
         """
-        lr = ("lr",) if len(groups) == 1 else tuple(f"lr/{group}" for group in groups)
-        norm = ("grad_norm",) if grad_norm else ()
-        headers = {
-            "epochs.csv": (*EPOCH_COLUMNS, *lr, "train_loss", *metrics, *norm),
-            "steps.csv": (*STEP_COLUMNS, *lr, "loss", *(("momentum",) if momentum else ()), *norm),
-            "timing.csv": TIMING_COLUMNS,
-        }
-        for columns in headers.values():
-            _check_columns(columns)
+        headers = _headers(groups, metrics, grad_norm, driven)
         path = create_run_folder(runs_dir, name)
         full_info = {
             "schema_version": SCHEMA_VERSION,
+            "id": secrets.token_hex(8),
             "name": name,
             "status": "running",
             "sentence": "",
@@ -98,14 +100,56 @@ class RunWriter:
             "groups": list(groups),
         }
         try:
-            files.write_text(path / "config.yaml", config_text)
-            files.write_text(path / "run.json", strict_json.dumps(full_info) + "\n")
-            files.make_folder(path / "checkpoints")
-            for file_name, columns in headers.items():
-                files.write_text(path / file_name, ",".join(columns) + "\n")
-            return cls(path, full_info, groups, metrics, grad_norm, momentum)
+            lock = RunLock(path)
+            try:
+                files.write_text(path / "config.yaml", config_text)
+                files.make_folder(path / "checkpoints")
+                for file_name, header in headers.items():
+                    files.write_text(path / file_name, header)
+                write_info(path, full_info)
+                return cls(path, full_info, lock, groups, metrics, grad_norm, driven)
+            except BaseException:
+                lock.release()
+                raise
         except BaseException:
-            shutil.rmtree(path, ignore_errors=True)  # ours alone: we have just made it
+            files.remove_new_folder(path)
+            raise
+
+    @classmethod
+    def reopen(
+        cls,
+        path: Path,
+        step: int,
+        marks: Mapping[str, Any] | None,
+        groups: tuple[str, ...],
+        *,
+        lock: RunLock | None = None,
+        metrics: tuple[str, ...] = (),
+        grad_norm: bool = False,
+        driven: tuple[str, ...] = (),
+    ) -> RunWriter:
+        """Go on with the run in `path` from its checkpoint at `step`, which holds `marks`.
+
+        `marks` is what `sync` gave before that checkpoint was saved; None where there is none and
+        the run starts again at step 0. Rows after the checkpoint, a torn last line included, go to
+        superseded/<table>-<n>.csv. `lock` is the run's, where the caller has taken it; it is given
+        back with the writer. Raises RunBusy, UnusableFile where a table is not as it was at the
+        checkpoint (then nothing was written), EnvironmentFault.
+        """
+        lock = lock or RunLock(path)
+        try:
+            info = read_info(path)
+            tables = check_tables(path, _headers(groups, metrics, grad_norm, driven), marks)
+            for folder in (path, files.own_folder(path / "checkpoints")):
+                files.remove_temporaries(folder)
+            info = {key: value for key, value in info.items() if key not in _ENDED}
+            resumed = [*info.get("resumed", ()), {"step": step, "at": _now()}]
+            info |= {"status": "running", "sentence": "", "resumed": resumed}
+            write_info(path, info)
+            supersede(path, tables)
+            return cls(path, info, lock, groups, metrics, grad_norm, driven)
+        except BaseException:
+            lock.release()
             raise
 
     def write(self, record: Record) -> None:
@@ -118,9 +162,10 @@ class RunWriter:
             self._write_epoch(record)
 
     def _write_step(self, record: StepRecord) -> None:
-        momentum = (record.momentum,) if self._momentum else ()
+        if len(record.driven) != self._driven:
+            raise ValueError(f"expected {self._driven} driven values, got {len(record.driven)}")
         norm = (record.grad_norm,) if self._grad_norm else ()
-        self._pending.append(_row(record.step, *record.lr, record.loss, *momentum, *norm))
+        self._pending.append(_row(record.step, *record.lr, record.loss, *record.driven, *norm))
         if len(self._pending) >= _BUFFERED_STEPS:
             self._flush_steps()
 
@@ -142,10 +187,18 @@ class RunWriter:
             self._steps.append("".join(self._pending))
             self._pending.clear()
 
+    def sync(self) -> dict[str, Any]:
+        """Bring every row onto the disk; the marks that a checkpoint of this moment holds.
+
+        Plain data: for each table its size in bytes and the SHA-256 of its content.
+        """
+        self._flush_steps()
+        return {log.path.name: log.sync().as_data() for log in self._logs}
+
     def note(self, **facts: Any) -> None:
         """Add `facts` to run.json now; it is replaced whole, which costs an fsync."""
         self._info.update(facts)
-        files.write_text(self.path / "run.json", strict_json.dumps(self._info) + "\n")
+        write_info(self.path, self._info)
 
     def finish(self, outcome: Outcome, summary: Mapping[str, Any] | None = None) -> None:
         """Close the tables and write how the run ended, with its best and last metrics.
@@ -153,10 +206,7 @@ class RunWriter:
         These are read back from the tables that were written; `summary` adds to them or replaces
         them. The run's folder is then complete.
         """
-        self._flush_steps()
-        for log in (self._steps, self._timing, self._epochs):
-            log.sync()
-        self.close()
+        marks = self.sync()
         epochs = read_table(self.path / "epochs.csv", EPOCH_COLUMNS).columns
         timing = read_table(self.path / "timing.csv", TIMING_COLUMNS).columns
         self.note(
@@ -164,16 +214,22 @@ class RunWriter:
             sentence=outcome.sentence,
             step=outcome.step,
             finished=_now(),
+            tables=marks,
             **{**asdict(summarize(epochs, timing)), **(summary or {})},
         )
+        self.close()
 
     def close(self) -> None:
-        """Write the rows that wait and give the handles back; a second call does nothing."""
-        try:
+        """Write the rows that wait and give handles and lock back; a second call does nothing."""
+        with contextlib.ExitStack() as last:
+            last.callback(self._lock.release)
+            for log in self._logs:
+                last.callback(log.close)
             self._flush_steps()
-        finally:
-            for log in (self._steps, self._timing, self._epochs):
-                log.close()
+
+    @property
+    def _logs(self) -> tuple[Log, Log, Log]:
+        return self._steps, self._timing, self._epochs
 
     def __enter__(self) -> RunWriter:
         return self
@@ -194,6 +250,22 @@ def _row(*values: float | None) -> str:
 
 def _cell(value: float) -> str:
     return repr(value if type(value) is int else float(value))
+
+
+def _headers(
+    groups: tuple[str, ...], metrics: tuple[str, ...], grad_norm: bool, driven: tuple[str, ...]
+) -> dict[str, str]:
+    """The first line of every table, by file name; raises UsageError for a column's name."""
+    lr = ("lr",) if len(groups) == 1 else tuple(f"lr/{group}" for group in groups)
+    norm = ("grad_norm",) if grad_norm else ()
+    columns = {
+        "epochs.csv": (*EPOCH_COLUMNS, *lr, "train_loss", *metrics, *norm),
+        "steps.csv": (*STEP_COLUMNS, *lr, "loss", *driven, *norm),
+        "timing.csv": TIMING_COLUMNS,
+    }
+    for names in columns.values():
+        _check_columns(names)
+    return {file_name: ",".join(names) + "\n" for file_name, names in columns.items()}
 
 
 def _check_columns(names: Iterable[str]) -> None:

@@ -1,91 +1,148 @@
-"""Checkpoints: files of plain values and dense tensors that plain torch loads."""
+"""When a run's state is saved, and which of its checkpoints stay."""
 
 from __future__ import annotations
 
 import time
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
 
+from lrrun.config.checkpoint import Checkpoint
+from lrrun.errors import UnusableFile
 from lrrun.records import EpochRecord, higher_is_better
-from lrrun.runlog import files
-from lrrun.training.trainee import Trainee
+from lrrun.training import moments
+from lrrun.training.checkpoint_store import BEST, Store
+from lrrun.training.loop import Loop
+from lrrun.training.moments import Steps
+from lrrun.training.state import capture
+from lrrun.units import Units
 
 SHARE_OF_RUN = 0.02
-"""Saving takes at most this share of a run's time, but for the last checkpoint."""
+"""Saving takes at most this share of a run's time, where the config does not say when to save."""
+
+
+class Due:
+    """The steps at which a config asks for a checkpoint; `every` is None where it does not say."""
+
+    def __init__(self, settings: Checkpoint, units: Units) -> None:
+        self.every = None if settings.every is None else moments.every(settings.every, units)
+        self.kept = moments.places(settings.keep, units)
+
+    @property
+    def pauses(self) -> Steps:
+        """All of them: the loop must come to rest there."""
+        return np.union1d(moments.NEVER if self.every is None else self.every, self.kept)
 
 
 class Checkpoints:
-    """Keeps last.pt and best.pt of a run, as often as that costs little.
+    """Saves the state of a run that is at rest: last.pt, best.pt, step-N.pt.
 
-    `best.pt` holds the weights of the evaluation with the best `metric`; they are kept in memory
-    until it is their turn to be written. Both are plain dictionaries with a `model` entry,
-    so that `model.load_state_dict(torch.load(path, weights_only=True)["model"])` needs no lrrun.
+    best.pt holds the weights of the evaluation with the best metric, as a plain dictionary with a
+    `model` entry, so that `model.load_state_dict(torch.load(path, weights_only=True)["model"])`
+    needs no lrrun; so does last.pt. The best weights are kept in memory until it is their turn, and
+    are on the disk before the state that counts on them. `marks` brings the log onto the disk and
+    says how long it is. Raises EnvironmentFault where the disk refuses.
     """
 
-    def __init__(self, folder: Path, trainee: Trainee, metric: str = "val_loss") -> None:
-        self.folder = folder
-        self.trainee = trainee
+    def __init__(
+        self,
+        store: Store,
+        loop: Loop,
+        due: Due,
+        metric: str | None,
+        marks: Callable[[], Mapping[str, Any]],
+    ) -> None:
+        self.store = store
+        self.loop = loop
+        self.due = due
         self.metric = metric
+        self.marks = marks
+        self.best: tuple[float, int] | None = None
+        """Value and step of the best evaluation so far."""
+        self._weights: dict[str, Any] | None = None
+        self._saved: tuple[int, int] | None = None
         self._begun = time.perf_counter()
         self._spent = 0.0
-        self._best: dict[str, Any] | None = None
-        self._best_value: float | None = None
-        self._best_is_written = True
 
-    def after(self, record: EpochRecord) -> None:
-        """Take note of an evaluation, and save if it is cheap enough."""
-        value = record.metrics.get(self.metric)
-        if value is not None and self._improves(value):
-            self._best_value = value
-            self._best = {
-                **_place(record),
-                "metrics": dict(record.metrics),
-                "model": _copied(self.trainee.evaluated_weights),
-            }
-            self._best_is_written = False
-        if self._spent <= SHARE_OF_RUN * (time.perf_counter() - self._begun):
+    def restore(self, content: Mapping[str, Any]) -> str | None:
+        """Go on from a checkpoint; a sentence where the best weights it counts on are not there."""
+        self._saved = self._place()
+        if content["best"] is None or self.metric is None:
+            return None
+        value, step = content["best"]
+        self.best = value, step
+        try:
+            if self.store.load(BEST)["step"] >= step:
+                return None
+            problem = "holds earlier weights"
+        except UnusableFile as error:
+            problem = str(error)
+        return (
+            f"the best weights so far ({self.metric} {value:.4g} at step {step}) are lost: "
+            f"{problem}; best.pt is written again by the next better evaluation"
+        )
+
+    def after(self, record: object) -> None:
+        """Take note of a record that was handed out; save where it is due and the loop at rest."""
+        if isinstance(record, EpochRecord):
+            self._compare(record)
+        if not self.loop.at_rest:
+            return
+        step = self.loop.trainee.step
+        if moments.among(self.due.kept, step):
+            self._write(self.store.save_kept)
+        if self.due.every is None:
+            cheap = self._spent <= SHARE_OF_RUN * (time.perf_counter() - self._begun)
+            due = cheap and isinstance(record, EpochRecord)
+        else:
+            due = moments.among(self.due.every, step)
+        if due:
             self.save()
 
     def save(self) -> None:
-        """Write last.pt, and best.pt if it has changed."""
+        """Write last.pt, and best.pt if it has changed; nothing where this is done already."""
+        if self._saved != self._place() or self._weights is not None:
+            self._write(self.store.save_last)
+            self._saved = self._place()
+
+    def save_best(self) -> None:
+        """Write best.pt if it has changed."""
+        if self._weights is not None:
+            self.store.save_best(self._weights)
+            self._weights = None
+
+    def _write(self, save: Callable[[dict[str, Any]], Any]) -> None:
         begun = time.perf_counter()
-        trainee = self.trainee
-        last = {
-            "step": trainee.step,
-            "samples": trainee.samples,
-            "model": trainee.model.state_dict(),
-            "optimizer": trainee.optimizer.state_dict(),
-            "schedules": {name: each.state() for name, each in trainee.schedules.items()},
-        }
-        if trainee.ema is not None:
-            last["ema"] = trainee.ema.module.state_dict()
-        _write(self.folder / "last.pt", last)
-        if not self._best_is_written:
-            _write(self.folder / "best.pt", self._best)
-            self._best_is_written = True
+        self.save_best()
+        if _finite(self.loop.trainee.model):  # else what is saved already is better
+            save({**capture(self.loop), "best": self.best, "marks": self.marks()})
         self._spent += time.perf_counter() - begun
 
-    def _improves(self, value: float) -> bool:
-        if value != value:
-            return False
-        if self._best_value is None:
-            return True
-        if higher_is_better(self.metric):
-            return value > self._best_value
-        return value < self._best_value
+    def _place(self) -> tuple[int, int]:
+        return self.loop.trainee.step, self.loop.row_at
+
+    def _compare(self, record: EpochRecord) -> None:
+        """Keep the weights of this evaluation if it is the best so far."""
+        value = record.metrics.get(self.metric) if self.metric else None
+        if value is None or value != value:
+            return
+        if self.best is not None:
+            best = self.best[0]
+            better = value > best if higher_is_better(self.metric or "") else value < best
+            if not better:
+                return
+        self.best = value, record.step
+        weights = self.loop.trainee.evaluated_weights
+        self._weights = {
+            "step": record.step,
+            "epoch": record.epoch,
+            "samples": record.samples,
+            "metrics": dict(record.metrics),
+            "model": {name: each.detach().to("cpu", copy=True) for name, each in weights.items()},
+        }
 
 
-def _place(record: EpochRecord) -> dict[str, Any]:
-    return {"step": record.step, "epoch": record.epoch, "samples": record.samples}
-
-
-def _copied(weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor.detach().to("cpu", copy=True) for name, tensor in weights.items()}
-
-
-def _write(path: Path, content: Any) -> None:
-    with files.replacing(path) as handle:
-        torch.save(content, handle)
+def _finite(model: torch.nn.Module) -> bool:
+    return all(bool(torch.isfinite(each).all()) for each in model.parameters())

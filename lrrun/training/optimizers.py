@@ -17,29 +17,34 @@ from lrrun.training.param_groups import ParamGroup, param_groups
 
 
 def build_optimizer(
-    spec: OptimizerSpec, model: nn.Module, folder: Path, base_lr: float | None = None
-) -> tuple[Optimizer, tuple[str, ...]]:
-    """The optimizer, and its param groups' names in order.
+    spec: OptimizerSpec,
+    model: nn.Module,
+    folder: Path,
+    base_lr: float | None = None,
+    base: nn.Module | None = None,
+) -> tuple[Optimizer, list[ParamGroup]]:
+    """The optimizer, and its param groups in order.
 
     A group's `lr` is `base_lr` (by default `spec.lr`) times its lr_factor, a plain float. The model
-    stands on its device already. Somebody's own optimizer may lie in `folder`; it is called with
-    the groups, `lr` and the section's other keys.
+    stands on its device already; `base` is the same at muP's base widths (`mup.base_model`), where
+    the section has them. Somebody's own optimizer may lie in `folder`; it is called with the
+    groups, `lr` and the section's other keys.
 
     Raises ConfigError where there is no LR, a group is empty, the optimizer does not fit the
     model, or somebody's own cannot be made.
 
-    >>> optimizer, names = build_optimizer(
+    >>> optimizer, groups = build_optimizer(
     ...     OptimizerSpec(name="sgd", lr=0.5, groups=[{"match": "bias", "lr_factor": "10%"}]),
     ...     nn.Linear(3, 2),
     ...     Path(),
     ... )
-    >>> names, [group["lr"] for group in optimizer.param_groups]
-    (('default', 'bias'), [0.5, 0.05])
+    >>> [group.name for group in groups], [group["lr"] for group in optimizer.param_groups]
+    (['default', 'bias'], [0.5, 0.05])
     """
     lr = spec.lr if base_lr is None else base_lr
     if lr is None:
         raise ConfigError([Problem(("optimizer", "lr"), "is missing; write lr: 0.01")])
-    groups = param_groups(spec, model)
+    groups = param_groups(spec, model, base)
     if spec.is_custom:
         maker = import_callable(
             spec.name, spec.arguments, ("optimizer",), folder, filled=("lr",), leading=1
@@ -58,7 +63,7 @@ def build_optimizer(
     if _needs_closure(optimizer):
         text = f"{spec.name} needs a closure (several evaluations a step), which the loop has not"
         raise ConfigError([Problem(("optimizer", "name"), text)])
-    return optimizer, tuple(group.name for group in groups)
+    return optimizer, groups
 
 
 def _refuse_misfits(spec: OptimizerSpec, model: nn.Module, groups: Iterable[ParamGroup]) -> None:

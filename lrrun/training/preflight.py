@@ -9,8 +9,9 @@ import torch
 
 from lrrun.config.experiment import Experiment
 from lrrun.errors import ConfigError, Problem
-from lrrun.training.loop import Loop, evaluate
-from lrrun.training.runner import prepare
+from lrrun.training.evaluation import evaluate
+from lrrun.training.loop import Loop
+from lrrun.training.preparation import prepare
 
 
 def one_batch(experiment: Experiment) -> dict[str, Any]:
@@ -21,10 +22,10 @@ def one_batch(experiment: Experiment) -> dict[str, Any]:
     prepared = prepare(experiment.with_seed(experiment.seeds[0]))
     trainee, data = prepared.trainee, prepared.data
     batch_size = experiment.dataset.batch_size
-    loop = Loop(trainee, data, experiment.train, batch_size, prepared.units, experiment.seeds[0])
+    loop = Loop(trainee, data, experiment.train, batch_size, prepared.clock, experiment.seeds[0])
     try:
         loss, norm = loop.first_update()
-        metrics = evaluate(trainee, data.val, batch_size, limit=batch_size)
+        metrics = evaluate(trainee, data.val, batch_size, limit=batch_size) or {}
     except (RuntimeError, ValueError, TypeError, IndexError) as error:
         text = f"one batch did not go through: {type(error).__name__}: {error}"
         raise ConfigError([experiment.problem(("model",), text)]) from error

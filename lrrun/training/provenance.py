@@ -28,6 +28,7 @@ def provenance(device: torch.device, folder: Path) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": describe(device),
         "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "git": git_state(folder),
     }
 

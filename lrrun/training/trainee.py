@@ -22,19 +22,23 @@ AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 class Trainee:
     """A model, its optimizer and the schedules of its param groups, at `step` updates done.
 
-    `schedules` has one entry a param group, by name and in the optimizer's order. `forward` is the
-    model as it is called: compiled where the config asks for it.
+    `schedules` has one entry a param group, by name and in the optimizer's order; `co_schedules`
+    are of the momentum and the weight decay, and `driven` names all that is scheduled beside the
+    LR, in the order of the log's columns. `forward` is the model as it is called: compiled where
+    the config asks for it.
     """
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
     schedules: Mapping[str, Schedule]
+    co_schedules: Mapping[str, Schedule]
     task: Task
     device: torch.device
     precision: str = "fp32"
     ema: AveragedModel | None = None
     scaler: torch.amp.GradScaler | None = None
     forward: Any = field(default=None)
+    driven: tuple[str, ...] = ()
     step: int = 0
     samples: int = 0
 
@@ -44,6 +48,7 @@ class Trainee:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         schedules: Mapping[str, Schedule],
+        co_schedules: Mapping[str, Schedule],
         task: Task,
         device: torch.device,
         settings: Train,
@@ -58,6 +63,7 @@ class Trainee:
             model,
             optimizer,
             schedules,
+            co_schedules,
             task,
             device,
             settings.precision,

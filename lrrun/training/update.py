@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,28 +24,46 @@ class Update:
     """
 
     def __init__(self, trainee: Trainee, settings: Train) -> None:
+        """The trainee's optimizer has, as yet, the weight decays that its config gives it."""
         self.trainee = trainee
         self.clip_norm = settings.clip_norm
         self.grad_norm = settings.grad_norm
         self.parameters = [
             parameter for group in trainee.optimizer.param_groups for parameter in group["params"]
         ]
+        base = trainee.optimizer.defaults.get("weight_decay") or 1.0
+        self.decay_ratios = [
+            group.get("weight_decay", 0.0) / base for group in trainee.optimizer.param_groups
+        ]
+        self._undoes = settings.on_divergence == "skip"
+        self._buffers: list[tuple[Tensor, Tensor]] = []
         self._batches: Sequence[tuple[Tensor, Tensor]] = ()
         self._samples = 0
 
-    def set_rates(self, lrs: Sequence[float], momentum: float | None) -> None:
-        """Write the LR of each param group (and the momentum where the schedule drives it)."""
-        for group, lr in zip(self.trainee.optimizer.param_groups, lrs, strict=True):
+    def set_rates(self, lrs: Sequence[float], driven: Mapping[str, float]) -> None:
+        """Write the LR of each param group, and the momentum and weight decay where scheduled.
+
+        A group whose own weight decay is not the optimizer's keeps its ratio to it.
+        """
+        groups = self.trainee.optimizer.param_groups
+        for group, lr in zip(groups, lrs, strict=True):
             group["lr"] = lr
-            if momentum is not None and momentum == momentum:  # nan: the schedule leaves it alone
+        momentum, decay = driven.get("momentum"), driven.get("weight_decay")
+        if momentum is not None and momentum == momentum:  # nan: the schedule leaves it alone
+            for group in groups:
                 if "betas" in group:
                     group["betas"] = (momentum, *group["betas"][1:])
                 else:
                     group["momentum"] = momentum
+        if decay is not None:
+            for group, ratio in zip(groups, self.decay_ratios, strict=True):
+                group["weight_decay"] = decay * ratio
 
     def gradients(self, batches: Sequence[tuple[Tensor, Tensor]], samples: int) -> Tensor:
         """Forward and backward over the update's batches; the mean loss over its rows, detached."""
         self._batches, self._samples = batches, samples
+        if self._undoes:  # a forward pass changes the statistics that norms keep
+            self._buffers = [(each, each.clone()) for each in self.trainee.model.buffers()]
         self.trainee.optimizer.zero_grad(set_to_none=True)
         if len(batches) == 1:
             return self._backward(*batches[0], 1.0)
@@ -62,17 +82,65 @@ class Update:
         return loss.detach()
 
     def apply(self) -> tuple[Tensor | None, bool]:
-        """Make the update; the gradients' norm where it is asked for, and whether it was made."""
+        """Make the update unless a gradient is not finite.
+
+        The gradients' norm, where it is asked for, and whether the update was made. Looking waits
+        for the device, so this is for the CPU, and for fp16, whose scaler waits as well.
+        """
         trainee = self.trainee
         if trainee.scaler is None:
             norm = self._clip()
-            trainee.optimizer.step()
-            made = True
+            made = self._finite() if norm is None else math.isfinite(norm.item())
+            if made:
+                trainee.optimizer.step()
         else:
             norm, made = self._apply_scaled(trainee.scaler)
         if made and trainee.ema is not None:
             trainee.ema.update_parameters(trainee.model)
         return norm if self.grad_norm else None, made
+
+    def apply_unseen(self, loss: Tensor, limit: float) -> tuple[Tensor | None, Tensor]:
+        """Make the update without waiting for the device; was it a good one?
+
+        It is where loss and gradients are finite and the loss is at most `limit`. Both results stay
+        on the device. Where bad updates are to be skipped the decision stays there, too: the step
+        is computed in any case, and what it changed is put back. (A counter that an optimizer keeps
+        on the CPU, as Adam does unless it is fused or capturable, goes on counting.) Elsewhere a
+        bad update ends the run's state, which nobody saves.
+        """
+        norm = self._clip()
+        if norm is None:
+            norm = self.norm()
+        good = torch.isfinite(norm) & torch.isfinite(loss) & (loss <= limit)
+        before = {each: each.clone() for each in self._changed()} if self._undoes else {}
+        self.trainee.optimizer.step()
+        if self.trainee.ema is not None:
+            self.trainee.ema.update_parameters(self.trainee.model)
+        if self._undoes:
+            with torch.no_grad():
+                for tensor in self._changed():
+                    old = before.get(tensor)
+                    tensor.copy_(torch.where(good, tensor, 0 if old is None else old))
+                for tensor, old in self._buffers:
+                    tensor.copy_(torch.where(good, tensor, old))
+        return norm if self.grad_norm else None, good
+
+    def undo_forward(self) -> None:
+        """Put the model's buffers back to what they were before the last forward pass."""
+        with torch.no_grad():
+            for tensor, old in self._buffers:
+                tensor.copy_(old)
+
+    def _changed(self) -> Iterator[Tensor]:
+        """The tensors on the device that a step and the moving average write into."""
+        yield from self.parameters
+        states: Sequence[dict[str, Any]] = list(self.trainee.optimizer.state.values())
+        for value in (value for state in states for value in state.values()):
+            if isinstance(value, Tensor) and value.device == self.trainee.device:
+                yield value
+        if self.trainee.ema is not None:
+            yield from self.trainee.ema.parameters()
+            yield from self.trainee.ema.buffers()
 
     def _apply_scaled(self, scaler: torch.amp.GradScaler) -> tuple[Tensor | None, bool]:
         for _ in range(MAX_RETRIES):
@@ -94,5 +162,11 @@ class Update:
 
     def norm(self) -> Tensor:
         """The 2-norm of all gradients together, a scalar."""
-        gradients = [each.grad for each in self.parameters if each.grad is not None]
-        return torch.nn.utils.get_total_norm(gradients)
+        return torch.nn.utils.get_total_norm(self._gradients())
+
+    def _finite(self) -> bool:
+        """Are all gradients finite? Sums tell, at a fraction of what a norm costs on the CPU."""
+        return all(math.isfinite(each.sum().abs().item()) for each in self._gradients())
+
+    def _gradients(self) -> list[Tensor]:
+        return [each.grad for each in self.parameters if each.grad is not None]

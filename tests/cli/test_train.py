@@ -51,6 +51,7 @@ def test_a_run_leaves_its_folder_and_says_so(lrrun: Lrrun, config: Path) -> None
         "timing.csv",
         "run.json",
         "checkpoints/last.pt",
+        "checkpoints/previous.pt",
         "checkpoints/best.pt",
     }
     head, first, *_ = (run / "epochs.csv").read_text().splitlines()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,9 +11,11 @@ from lrrun.config.check import check, check_if_known
 from lrrun.config.dump import to_yaml
 from lrrun.config.experiment import Experiment
 from lrrun.config.overrides import apply_overrides, parse_override
-from lrrun.config.reading import experiment_from_text, read_experiment
+from lrrun.config.reading import experiment_from_text, load_experiment, read_experiment
 from lrrun.config.yaml_text import parse_document
 from lrrun.errors import ConfigError
+from lrrun.schedules import build
+from lrrun.units import Units
 
 GOOD = """\
 name: digits-cosine
@@ -38,10 +41,13 @@ def problems(text: str, *overrides: str) -> list[str]:
 
 def test_a_good_config_is_read_and_its_clock_is_known() -> None:
     experiment = read(GOOD)
-    units = check_if_known(experiment)
+    clock = check_if_known(experiment)
     assert (experiment.name, experiment.seeds, experiment.base_lr) == ("digits-cosine", (0,), 0.05)
-    assert units is not None
-    assert (units.total_steps, units.steps_per_epoch) == (690, 23)  # ceil(1437 / 64) = 23
+    assert clock is not None
+    assert (clock.units.total_steps, clock.units.steps_per_epoch) == (
+        690,
+        23,
+    )  # ceil(1437 / 64) = 23
 
 
 def test_the_resolved_config_reads_back_as_the_same_experiment() -> None:
@@ -136,6 +142,23 @@ def test_an_import_path_needs_consent_unless_its_library_is_well_known() -> None
     assert "would be imported and run" in problems(GOOD, "model={name: 'mine:Net'}")[0]
 
 
+def test_a_function_of_ones_own_may_be_a_schedule_once_it_is_allowed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "curves_of_mine.py").write_text("def half(step):\n    return 0.5 ** step\n")
+    monkeypatch.setattr("sys.path", [*sys.path])
+    file = tmp_path / "c.yaml"
+    spec = "{name: lambda, factor: 'curves_of_mine:half'}"
+    file.write_text(GOOD.replace("{name: cosine, warmup: 5%, final: 1%}", spec))
+    with pytest.raises(ConfigError, match=r"factor: curves_of_mine:half would be"):
+        load_experiment(file)
+    experiment = load_experiment(file, allow_code=True)
+    lr = build(experiment.parts, 0.8, Units(10))
+    assert lr([0, 1, 3]).tolist() == [0.8, 0.4, 0.1]
+    assert experiment.resolved()["scheduler"]["factor"] == "curves_of_mine:half"
+    assert experiment.resolved()["folder"] == str(tmp_path)
+
+
 def test_the_lr_is_said_once() -> None:
     cycle = "{name: OneCycleLR, max_lr: 0.1, total_steps: 690}"
     assert read(GOOD, "optimizer={name: sgd, momentum: 0.9}", f"scheduler={cycle}").base_lr == 0.1
@@ -204,7 +227,7 @@ train: {tokens: 2k, accumulate: 2}
     from lrrun.config.base import DataFacts
 
     known = DataFacts(100, 100, "language", (10,), 256, tokens_per_row=10)
-    units = check(experiment, known)
+    units = check(experiment, known).units
     assert facts is not None
     assert units.steps_per_epoch == 13  # ceil(100 / (4 * 2))
     assert units.total_steps == 26  # 2,000 tokens are two epochs of 1,000

@@ -7,7 +7,9 @@ import torch
 from pydantic import ValidationError
 
 from lrrun.config.base import Section
-from lrrun.config.optimizers import OPTIMIZERS, OptimizerSpec
+from lrrun.config.models import Gpt
+from lrrun.config.optimizers import OPTIMIZERS, Mup, OptimizerSpec
+from lrrun.errors import ConfigError
 
 TORCH = {
     name: each
@@ -94,7 +96,8 @@ def test_a_dumped_section_reads_back_as_itself():
         name="sgd",
         lr=0.1,
         momentum=0.9,
-        groups=[{"match": "head.*", "lr_factor": "10%", "weight_decay": 0.5}],
+        layer_decay=0.5,
+        groups=[{"match": "head.*", "lr_factor": "10%", "weight_decay": 0.5, "scheduler": "wsd"}],
     )
     assert Config.model_validate({"optimizer": spec.model_dump(mode="json")}).optimizer == spec
     assert spec.groups[0].lr_factor == 0.1
@@ -170,6 +173,10 @@ def test_all_findings_come_at_once_each_at_its_key():
         ({"name": "muon", "adjust_lr_fn": "origin"}, "adjust_lr_fn"),
         ({"name": "sgd", "nesterov": True}, "nesterov"),
         ({"name": "sgd", "nesterov": True, "momentum": 0.9, "dampening": 0.1}, "dampening"),
+        ({"name": "adam", "layer_decay": 0}, "layer_decay"),
+        ({"name": "adam", "layer_decay": 1.1}, "layer_decay"),
+        ({"name": "sgd", "mup": {"base": {"width": 64}}}, "mup"),
+        ({"name": "my.code:Lion", "mup": {"base": {"width": 64}}}, "mup"),
         ({"name": "adm"}, "name"),
         ({"name": "lbfgs"}, "name"),
         ({"name": "torch.optim:LBFGS"}, "name"),
@@ -197,6 +204,40 @@ def test_two_groups_need_two_names():
     assert list(found) == [("groups", 1, "name")]
     reserved = [{"match": "a", "name": "no_decay"}, {"match": "b", "name": "default"}]
     assert len(refusals(name="sgd", lr=0.1, groups=reserved)) == 2
+
+
+def test_a_group_has_no_name_of_a_piece():
+    pieces = ("head_no_decay", "layer03", "head_layer12", "mup_x0.25")
+    for name in pieces:
+        found = refusals(name="sgd", lr=0.1, groups=[{"match": "a", "name": name}])
+        assert list(found) == [("groups", 0, "name")]
+    spec = read(name="sgd", lr=0.1, groups=[{"match": "layer10.*"}, {"match": "layer1.*"}])
+    assert [group.label(k) for k, group in enumerate(spec.groups, 1)] == ["group1", "layer1"]
+
+
+def test_mup_needs_an_optimizer_like_adam_and_says_what_sgd_would_need():
+    base = {"base": {"width": 64}}
+    assert "grows with fan-out" in refusals(name="sgd", lr=0.1, mup=base)[("mup",)]
+    assert list(refusals(name="adam", lr=0.1, mup={"base": {}})) == [("mup", "base")]
+    assert list(refusals(name="adam", lr=0.1, mup={"bas": {}})) == [("mup", "base"), ("mup", "bas")]
+    assert read(name="my.code:Lion", lr=0.1, betas=[0.9, 0.99], mup=base).mup.base == {"width": 64}
+
+
+@pytest.mark.parametrize(
+    ("base", "key", "message"),
+    [
+        ({"width": 30}, "heads", "expected a divisor of the width 30, got 4"),
+        ({"widht": 64}, "widht", "did you mean width?"),
+        ({"width": "wide"}, "width", "expected a whole number"),
+        ({"name": "mlp"}, "name", "the base is the same model"),
+    ],
+)
+def test_the_base_of_mup_is_a_model_section(base, key, message):
+    with pytest.raises(ConfigError) as caught:
+        Mup(base=base).base_section(Gpt(width=256, heads=4))
+    (problem,) = caught.value.problems
+    assert problem.path == ("optimizer", "mup", "base", key)
+    assert message in problem.message
 
 
 def test_somebodys_own_optimizer_takes_any_arguments():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,6 +12,8 @@ import pytest
 
 from lrrun.errors import EnvironmentFault, UnusableFile, UsageError
 from lrrun.runlog import files
+from lrrun.runlog.disk import Disk
+from lrrun.runlog.log import Log, Mark
 from lrrun.runlog.names import check_name, create_run_folder
 from lrrun.runlog.reader import find_run
 
@@ -111,41 +114,128 @@ def test_a_replaced_file_is_the_old_or_the_new_one(tmp_path: Path) -> None:
     assert path.read_text() == "new"
 
 
+class Refusing(Disk):
+    """Writes the first two bytes, then refuses; refuses to rename."""
+
+    def __init__(self, code: int) -> None:
+        self.error = OSError(code, os.strerror(code))
+
+    def write(self, descriptor: int, data: memoryview) -> int:
+        if len(data) > 2:
+            return super().write(descriptor, data[:2])
+        raise self.error
+
+    def replace(self, source: Path, target: Path) -> None:
+        raise self.error
+
+
 @pytest.mark.parametrize(
     ("code", "advice"), [(errno.ENOSPC, "free space"), (errno.EROFS, "read-only")]
 )
-def test_a_refusing_disk_is_an_environment_fault(
+def test_a_row_that_a_refusing_disk_took_half_of_is_taken_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, advice: str
 ) -> None:
     path = tmp_path / "epochs.csv"
-    log = files.AppendFile(path)
+    log = Log(path)
     log.append("1\n")
-    real = os.write
-
-    def half_then_fail(descriptor: int, data: memoryview) -> int:
-        if len(data) > 2:
-            return real(descriptor, data[:2])
-        raise OSError(code, os.strerror(code))
-
-    monkeypatch.setattr(os, "write", half_then_fail)
+    monkeypatch.setattr(files, "disk", Refusing(code))
     with pytest.raises(EnvironmentFault, match=advice) as error:
         log.append("2,3\n")
     assert str(path) in str(error.value)
     monkeypatch.undo()
     log.append("4\n")
+    assert log.sync() == Mark(4, hashlib.sha256(b"1\n4\n").hexdigest())
     log.close()
     log.close()
     assert path.read_text() == "1\n4\n"
 
 
-def test_a_failed_rename_leaves_no_temporary(tmp_path: Path, monkeypatch) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EDQUOT, "quota")
+def test_a_row_that_could_not_be_taken_back_at_once_is_before_the_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Worse(Refusing):
+        def truncate(self, descriptor: int, size: int) -> None:
+            raise self.error
 
-    monkeypatch.setattr(Path, "replace", refuse)
+    log = Log(tmp_path / "steps.csv")
+    log.append("1\n")
+    monkeypatch.setattr(files, "disk", Worse(errno.EIO))
+    with pytest.raises(EnvironmentFault):
+        log.append("2,3\n")
+    assert log.path.read_text() == "1\n2,"
+    monkeypatch.undo()
+    log.append("4\n")
+    assert log.path.read_text() == "1\n4\n"
+
+
+def test_after_a_failed_fsync_nothing_is_promised(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The kernel forgets what it could not write: a second fsync would succeed, and lie."""
+
+    class Failing(Disk):
+        def sync(self, descriptor: int) -> None:
+            raise OSError(errno.EIO, "Input/output error")
+
+    log = Log(tmp_path / "steps.csv")
+    log.append("1\n")
+    monkeypatch.setattr(files, "disk", Failing())
+    with pytest.raises(EnvironmentFault):
+        log.sync()
+    monkeypatch.undo()
+    for call in (log.sync, lambda: log.append("2\n")):
+        with pytest.raises(EnvironmentFault, match="did not reach the disk; resume the run"):
+            call()
+    log.close()
+
+
+def test_a_failed_rename_leaves_no_temporary(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(files, "disk", Refusing(errno.EDQUOT))
     with pytest.raises(EnvironmentFault, match="quota"):
         files.write_text(tmp_path / "run.json", "x")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_new_text_is_whole_or_not_there(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "experiment.yaml"
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "disk", Refusing(errno.ENOSPC))
+        with pytest.raises(EnvironmentFault, match="free space"):
+            files.write_new_text(path, "name: a\n")
+    assert not path.exists()
+    assert files.write_new_text(path, "name: a\n")
+    assert not files.write_new_text(path, "name: b\n")
+    assert path.read_text() == "name: a\n"
+
+
+def test_modes_follow_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o027)
+    try:
+        files.write_text(tmp_path / "a", "x")
+        files.write_new_text(tmp_path / "b", "x")
+        Log(tmp_path / "c").close()
+    finally:
+        os.umask(before)
+    assert {path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {0o640}
+
+
+def test_no_file_is_written_through_a_link(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.write_text("mine")
+    (tmp_path / "steps.csv").symlink_to(outside)
+    with pytest.raises(UnusableFile, match="link"):
+        Log(tmp_path / "steps.csv")
+    files.write_text(tmp_path / "steps.csv", "new")  # takes the link's place
+    assert outside.read_text() == "mine"
+
+
+def test_only_temporaries_of_ours_are_removed(tmp_path: Path) -> None:
+    for name in (".last.pt.123.tmp", "notes.tmp", ".hidden", "last.pt", ".last.pt.x.tmp"):
+        (tmp_path / name).write_text("")
+    files.remove_temporaries(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        *("notes.tmp", ".hidden", "last.pt", ".last.pt.x.tmp")
+    }
 
 
 def test_only_plain_files_are_read(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from lrrun.errors import UnusableFile, UsageError
 from lrrun.records import EpochRecord, Outcome, StepRecord
+from lrrun.runlog.info import read_info, write_info
 from lrrun.runlog.reader import BrokenRun, Run, find_run, list_runs
 from lrrun.runlog.writer import RunWriter
 
@@ -44,6 +45,15 @@ def finished(runs: Path, name: str = "a", epochs: int = 3) -> Path:
     return writer.path
 
 
+def killed(runs: Path, epochs: int = 3) -> Path:
+    """A run whose process has died."""
+    writer = make(runs)
+    for number in range(1, epochs + 1):
+        writer.write(epoch(number))
+    writer.close()
+    return writer.path
+
+
 def test_the_files_byte_for_byte(tmp_path: Path) -> None:
     with make(tmp_path) as writer:
         writer.write(StepRecord(0, (0.1,), 2.5))
@@ -67,8 +77,8 @@ def test_the_files_byte_for_byte(tmp_path: Path) -> None:
 
 
 def test_several_groups_and_optional_columns(tmp_path: Path) -> None:
-    with make(tmp_path, groups=("body", "head"), grad_norm=True, momentum=True) as writer:
-        writer.write(StepRecord(0, (0.1, 0.2), 1.0, grad_norm=3.0, momentum=0.9))
+    with make(tmp_path, groups=("body", "head"), grad_norm=True, driven=("momentum",)) as writer:
+        writer.write(StepRecord(0, (0.1, 0.2), 1.0, grad_norm=3.0, driven=(0.9,)))
         writer.write(epoch(1, lr=(0.1, 0.2), grad_norm=4.0))
     steps = (writer.path / "steps.csv").read_text().splitlines()
     assert steps == ["step,lr/body,lr/head,loss,momentum,grad_norm", "0,0.1,0.2,1.0,0.9,3.0"]
@@ -148,7 +158,7 @@ def test_names_that_cannot_be_columns_leave_nothing_behind(tmp_path: Path, group
 
 
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
-    path = finished(tmp_path)
+    path = killed(tmp_path)
     whole = Run.open(path).epochs
     with (path / "epochs.csv").open("a") as file:
         file.write("4,40,400,0.02")
@@ -190,7 +200,7 @@ def test_a_new_epoch_may_repeat_a_step(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [None, "", "epoch,step,samples,lr"])
 def test_no_epochs_yet(tmp_path: Path, content: str | None) -> None:
-    path = finished(tmp_path)
+    path = killed(tmp_path)
     (path / "epochs.csv").unlink()
     if content is not None:
         (path / "epochs.csv").write_text(content)
@@ -227,8 +237,7 @@ def test_a_broken_run_never_hides_the_others(tmp_path: Path, content, message: s
 
 def test_a_summary_of_wrong_types_is_named(tmp_path: Path) -> None:
     path = finished(tmp_path)
-    info = json.loads((path / "run.json").read_text())
-    (path / "run.json").write_text(json.dumps(info | {"best": {"val_loss": 3}}))
+    write_info(path, read_info(path) | {"best": {"val_loss": 3}})
     with pytest.raises(UnusableFile, match=r"run\.json:1: not a summary"):
         _ = Run.open(path).summary
 

@@ -40,7 +40,7 @@ def loop_of(ready: Prepared, stop: Callable[[], bool] = lambda: False) -> Loop:
         ready.data,
         experiment.train,
         experiment.dataset.batch_size,
-        ready.units,
+        ready.clock,
         experiment.seeds[0],
         stop,
     )
@@ -202,7 +202,7 @@ def test_a_one_cycle_of_torch_drives_the_momentum_too() -> None:
         if len(expected) < 46:
             torchs.step()
     assert seen == pytest.approx(expected, rel=1e-10)
-    assert [record.momentum for record in steps] == seen
+    assert [record.driven[0] for record in steps] == seen
 
 
 def test_early_stopping() -> None:
@@ -276,3 +276,31 @@ def test_augmentation_and_dropout_depend_on_the_seed_alone() -> None:
     other, _, _ = records("model.dropout=0.5", "seed=1")
     assert first == again
     assert first != other
+
+
+def test_co_schedules_reach_the_optimizer_and_the_log() -> None:
+    ready = prepared(
+        "optimizer={name: adamw, lr: 0.01, weight_decay: 0.4, decay_norms_and_biases: false}",
+        "co_schedules={weight_decay: {name: linear}, momentum: {name: linear, start: 0.8, "
+        "final: 0.9}, batch_size: [{name: constant, factor: 25%, for: 50%}, {name: constant, "
+        "factor: 1}]}",
+        "train.epochs=1",
+    )
+    assert ready.trainee.driven == ("momentum", "weight_decay", "batch_size")
+    used: list[list[tuple[float, float]]] = []
+    optimizer = ready.trainee.optimizer
+    optimizer.register_step_pre_hook(
+        lambda *_: used.append([(g["betas"][0], g["weight_decay"]) for g in optimizer.param_groups])
+    )
+    steps = [each for each in loop_of(ready).records() if isinstance(each, StepRecord)]
+    decays = {name: k for k, name in enumerate(ready.trainee.schedules)}
+    for row, groups in zip(steps, used, strict=True):
+        momentum, decay, _ = row.driven
+        assert groups[decays["default"]] == (momentum, decay)
+        assert groups[decays["no_decay"]] == (momentum, 0.0)
+    sizes = [row.driven[2] for row in steps]
+    assert sum(sizes) == 1437
+    assert set(sizes[:48]) == {16}  # 12 of the 23 full updates' rows, 16 at a time
+    assert set(sizes[48:-1]) == {64}
+    assert steps[0].driven[:2] == (0.8, 0.4)
+    assert steps[-1].driven[1] == pytest.approx(0.4 / len(steps))

@@ -38,6 +38,10 @@ def grouped(optimizer, model):
     }
 
 
+def named(groups):
+    return [group.name for group in groups]
+
+
 def refusal(model, **section):
     with pytest.raises(ConfigError) as caught:
         build_optimizer(spec(**section), model, HERE)
@@ -51,14 +55,14 @@ DENSE = sorted(set(OPTIMIZERS) - {"sparseadam", "muon"})
 def assert_steps_as_torch(name, model, x):
     """Two updates through build_optimizer, and two through torch's own class: equal bits."""
     twin, start = copy.deepcopy(model), copy.deepcopy(model)
-    ours, names = build_optimizer(spec(name, 0.01), model, HERE)
+    ours, groups = build_optimizer(spec(name, 0.01), model, HERE)
     theirs = getattr(torch.optim, OPTIMIZERS[name].torch_name)(twin.parameters(), lr=0.01)
     for net, optimizer in ((model, ours), (twin, theirs)):
         for _ in range(2):
             optimizer.zero_grad()
             net(x).square().mean().backward()
             optimizer.step()
-    assert names == ("default",)
+    assert named(groups) == ["default"]
     for first, mine, other in zip(
         start.parameters(), model.parameters(), twin.parameters(), strict=True
     ):
@@ -107,8 +111,8 @@ def test_the_first_pattern_that_matches_takes_a_parameter(mlp):
         {"match": ["body.0.*", "*.2.bias"], "name": "low", "lr_factor": "10%", "momentum": 0.5},
         {"match": "*.bias", "lr_factor": 2},
     ]
-    optimizer, names = build_optimizer(spec(momentum=0.9, groups=groups), mlp, HERE)
-    assert names == ("default", "low", "bias")
+    optimizer, made = build_optimizer(spec(momentum=0.9, groups=groups), mlp, HERE)
+    assert named(made) == ["default", "low", "bias"]
     assert grouped(optimizer, mlp) == {
         "default": {"body.2.weight", "head.weight"},
         "low": {"body.0.weight", "body.0.bias", "body.2.bias"},
@@ -119,8 +123,8 @@ def test_the_first_pattern_that_matches_takes_a_parameter(mlp):
 
 
 def test_no_default_group_where_patterns_take_everything(mlp):
-    _, names = build_optimizer(spec(groups=[{"match": "*", "name": "all"}]), mlp, HERE)
-    assert names == ("all",)
+    _, groups = build_optimizer(spec(groups=[{"match": "*", "name": "all"}]), mlp, HERE)
+    assert named(groups) == ["all"]
 
 
 def test_norms_and_biases_are_not_decayed_when_asked(mlp):
@@ -130,8 +134,9 @@ def test_norms_and_biases_are_not_decayed_when_asked(mlp):
         weight_decay=0.1,
         groups=[{"match": "head.*", "lr_factor": 0.5, "weight_decay": 0.2}],
     )
-    optimizer, names = build_optimizer(section, mlp, HERE)
-    assert names == ("default", "no_decay", "head", "head_no_decay")
+    optimizer, groups = build_optimizer(section, mlp, HERE)
+    assert named(groups) == ["default", "no_decay", "head", "head_no_decay"]
+    assert [group.label for group in groups] == ["default", "default", "head", "head"]
     assert grouped(optimizer, mlp) == {
         "default": {"body.0.weight", "body.2.weight"},
         "no_decay": {"body.0.bias", "body.2.bias"},
@@ -218,11 +223,11 @@ def own(tmp_path, monkeypatch):
 
 
 def test_somebodys_own_optimizer_steps(mlp, own):
-    optimizer, names = build_optimizer(spec(own + "Signs", 0.5, scale=2.0), mlp, HERE)
+    optimizer, groups = build_optimizer(spec(own + "Signs", 0.5, scale=2.0), mlp, HERE)
     before = mlp.head.bias.detach().clone()
     mlp(torch.randn(4, 6)).sum().backward()
     optimizer.step()
-    assert names == ("default",)
+    assert named(groups) == ["default"]
     torch.testing.assert_close(mlp.head.bias, before - 1.0)
 
 

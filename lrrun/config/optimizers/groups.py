@@ -11,8 +11,11 @@ from pydantic import BeforeValidator, ConfigDict, Field
 from lrrun.config.base import Section
 from lrrun.units import Fraction
 
-RESERVED_NAMES = ("default", "no_decay")
-"""What build_optimizer calls the groups of the parameters that no pattern matches."""
+DEFAULT = "default"
+"""What build_optimizer calls the group of the parameters that no pattern matches."""
+
+_PIECE = re.compile(r"(.*_)?(no_decay|layer\d\d+|mup_x.*)")
+"""What it calls the pieces of a group: by weight decay, by layer, by width."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
@@ -46,6 +49,8 @@ class GroupSpec(Section):
         float, BeforeValidator(_fraction, json_schema_input_type=float | str), Field(gt=0)
     ] = 1.0
     """The group's LR as a fraction of optimizer.lr: 0.1 or 10%."""
+    scheduler: Any = None
+    """The group's own schedule, from the group's LR; by default it follows the run's."""
 
     @property
     def arguments(self) -> Mapping[str, Any]:
@@ -59,5 +64,14 @@ class GroupSpec(Section):
         ('head', 'group2')
         """
         bare = self.match[0].strip("*.")
-        plain = _NAME.fullmatch(bare) and bare not in RESERVED_NAMES
+        plain = _NAME.fullmatch(bare) and not is_taken(bare)
         return self.name or (bare if plain else f"group{position}")
+
+
+def is_taken(name: str) -> bool:
+    """Is this what lrrun calls a group of its own?
+
+    >>> is_taken("default"), is_taken("head_no_decay"), is_taken("layer07"), is_taken("layer1")
+    (True, True, True, False)
+    """
+    return name == DEFAULT or _PIECE.fullmatch(name) is not None

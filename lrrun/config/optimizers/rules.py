@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lrrun.config.optimizers.groups import RESERVED_NAMES, GroupSpec
+from lrrun.config.optimizers.groups import GroupSpec, is_taken
 from lrrun.config.optimizers.table import OPTIMIZERS, Optimizer, canonical
 from lrrun.errors import KeyPath
 from lrrun.registry import is_import_path, unknown, unknown_argument
@@ -19,6 +19,13 @@ Finding = tuple[KeyPath, str, object]
 _CLOSURE = (
     "lbfgs evaluates the model several times in a step (a closure), which the loop does not do; "
     "use adam or sgd"
+)
+
+_NOT_ADAM = (
+    "its LRs are those of Adam and its kin, which have betas, and {name} has none; with sgd, in "
+    "Table 3 of Tensor Programs V, the LR of input weights and biases grows with fan-out, that of "
+    "output weights falls with fan-in and that of hidden weights stays; use adamw, or write groups "
+    "with an lr_factor each"
 )
 
 
@@ -83,6 +90,8 @@ def rule_findings(spec: OptimizerSpec) -> list[Finding]:
         for index, group in enumerate(spec.groups):
             if group.arguments:
                 findings += _clashes(spec.name, {**common, **group.arguments}, ("groups", index))
+    if spec.mup is not None and spec.beta2 is None:
+        findings.append((("mup",), _NOT_ADAM.format(name=spec.name), spec.name))
     return findings + _name_clashes(spec.groups)
 
 
@@ -106,7 +115,7 @@ def _name_clashes(groups: Sequence[GroupSpec]) -> list[Finding]:
     taken: dict[str, int] = {}
     for index, group in enumerate(groups):
         label = group.label(index + 1)
-        if label in RESERVED_NAMES or label.endswith("_no_decay"):
+        if is_taken(label):
             text = f"{label!r} is what lrrun calls a group of its own; choose another name"
         elif label in taken:
             text = f"groups {taken[label] + 1} and {index + 1} are both called {label!r}; name one"

@@ -18,6 +18,7 @@ from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from lrrun.config.base import Section
 from lrrun.config.optimizers.groups import GroupSpec
+from lrrun.config.optimizers.mup import Mup
 from lrrun.config.optimizers.rules import Finding, read_arguments, rule_findings
 from lrrun.config.optimizers.table import OPTIMIZERS
 
@@ -25,7 +26,9 @@ from lrrun.config.optimizers.table import OPTIMIZERS
 class OptimizerSpec(Section):
     """An optimizer of torch.optim under its short name, or somebody's own under an import path.
 
-    Every other key is one of the optimizer's own arguments, under torch's name for it.
+    Every other key is one of the optimizer's own arguments, under torch's name for it. What changes
+    a param group's base LR (a group's lr_factor, layer_decay, mup) is multiplied; percents in its
+    schedule are of that base LR, bare LRs in it are the same for all groups.
 
     >>> OptimizerSpec(name="AdamW", lr=3e-4, betas=[0.9, 0.95]).arguments
     {'betas': (0.9, 0.95)}
@@ -41,6 +44,10 @@ class OptimizerSpec(Section):
     """Param groups by pattern; parameters that no pattern matches form the group `default`."""
     decay_norms_and_biases: bool = True
     """False: norms, biases and other vectors get a weight decay of 0, in groups of their own."""
+    layer_decay: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Each layer's LR as a fraction of the LR of the layer above it; the last one keeps the LR."""
+    mup: Mup | None = None
+    """LRs that follow the widths of the layers, for optimizers like Adam (muP)."""
 
     @property
     def arguments(self) -> Mapping[str, Any]:

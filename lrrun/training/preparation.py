@@ -1,0 +1,121 @@
+"""Everything of a run that exists before its first step: data, model, optimizer, schedules."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+
+from lrrun.config.check import check
+from lrrun.config.clock import Clock
+from lrrun.config.experiment import Experiment
+from lrrun.config.plans import driven_names, plan_co_schedules, plan_schedules
+from lrrun.errors import ConfigError
+from lrrun.training import datasets, models
+from lrrun.training.datasets import Splits
+from lrrun.training.devices import choose_threads, resolve_device
+from lrrun.training.fingerprint import Fingerprint, fingerprint
+from lrrun.training.mup import base_model
+from lrrun.training.optimizers import build_optimizer
+from lrrun.training.tasks import task_for
+from lrrun.training.trainee import Trainee
+from lrrun.units import Length, Units
+
+SMOKE_STEPS = 20
+"""Updates of a smoke run, or fewer where the experiment is shorter."""
+
+SMOKE_VAL_ROWS = 512
+"""Validation rows that a smoke run looks at."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything of a run that exists before its first step and before its folder."""
+
+    experiment: Experiment
+    trainee: Trainee
+    data: Splits
+    clock: Clock
+    fingerprint: Fingerprint
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the model learns, and keeps."""
+        return sum(parameter.numel() for parameter in self.trainee.model.parameters())
+
+    def again(self) -> Prepared:
+        """The same as it was before the first step, on the same data and as many threads."""
+        return _build(self.experiment, self.data, self.fingerprint, torch.get_num_threads())
+
+
+def prepare(experiment: Experiment, smoke: bool = False, threads: int | None = None) -> Prepared:
+    """Load the data and build model, optimizer and schedules of a one-seed experiment.
+
+    Seeds every global generator. `smoke` shrinks the run to SMOKE_STEPS updates, and its schedule
+    with it; `threads` are those of a run that goes on. Raises ConfigError, with file and line, or
+    UnusableFile.
+    """
+    try:
+        data = datasets.load(experiment.dataset, experiment.folder)
+        if smoke:
+            experiment = _shrunk(experiment, check(experiment, data.facts).units)
+        return _build(experiment, data, fingerprint(data), threads)
+    except ConfigError as error:
+        raise ConfigError(experiment.document.locate(error.problems)) from None
+
+
+def _build(
+    experiment: Experiment, data: Splits, identity: Fingerprint, threads: int | None
+) -> Prepared:
+    device = resolve_device(experiment.train.device)
+    clock = check(experiment, data.facts)
+    settings, seed = experiment.train, experiment.seeds[0]
+    _be_deterministic(settings.deterministic)
+    seed_everything(seed)
+    model = models.build(experiment.model, data.facts, experiment.folder).to(device)
+    base = base_model(experiment.optimizer, experiment.model, data.facts, experiment.folder)
+    optimizer, groups = build_optimizer(
+        experiment.optimizer, model, experiment.folder, experiment.base_lr, base
+    )
+    base_lrs = {
+        group.name: of_torch["lr"]
+        for group, of_torch in zip(groups, optimizer.param_groups, strict=True)
+    }
+    labels = {group.name: group.label for group in groups}
+    schedules = plan_schedules(experiment, clock.units, base_lrs, labels)
+    co_schedules = plan_co_schedules(experiment, clock.units)
+    task = task_for(data.facts.task, settings.label_smoothing)
+    rows = experiment.dataset.batch_size * (data.facts.tokens_per_row or 1)
+    torch.set_num_threads(threads or choose_threads(settings.threads, model, rows))
+    trainee = Trainee.of(model, optimizer, schedules, co_schedules, task, device, settings)
+    trainee.driven = driven_names(experiment, next(iter(schedules.values())))
+    return Prepared(experiment, trainee, data.to(device), clock, identity)
+
+
+def _shrunk(experiment: Experiment, units: Units) -> Experiment:
+    """The experiment as a smoke run, which its own resolved config repeats."""
+    scale = experiment.train.scale * min(1.0, SMOKE_STEPS / units.total_steps)
+    changes = {"scale": scale, "evaluate": Length(50, "%"), "val_rows": SMOKE_VAL_ROWS}
+    return replace(
+        experiment,
+        name=f"{experiment.name}-smoke",
+        train=experiment.train.model_copy(update=changes),
+    )
+
+
+def seed_everything(seed: int) -> None:
+    """Seed torch's, numpy's and Python's global generators; numpy takes the lowest 32 bits."""
+    torch.manual_seed(seed)
+    np.random.seed(seed % 2**32)
+    random.seed(seed)
+
+
+def _be_deterministic(wanted: bool) -> None:
+    """Have torch refuse algorithms that do not repeat, or let it choose the fastest."""
+    if wanted:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as cuBLAS asks for
+    torch.use_deterministic_algorithms(wanted)
+    torch.backends.cudnn.benchmark = False
