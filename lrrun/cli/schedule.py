@@ -57,11 +57,11 @@ def schedule(
     json_output: JsonFlag = False,
 ) -> None:
     """Draw learning-rate schedules before any training, with their key values."""
-    from lrrun.cli.specs import Settings, read_spec
+    from lrrun.cli.specs import Settings, read_specs
 
     values = _read_metrics(metrics) if metrics else None
     settings = Settings(steps, steps_per_epoch, lr, allow_code, values)
-    shown = [read_spec(text, settings) for text in specs]
+    shown = [spec for text in specs for spec in read_specs(text, settings)]
     if export is not None:
         _print_export(shown, export)
         return

@@ -9,6 +9,7 @@ from lrrun.batches import EvenBatches
 from lrrun.config.check import check_if_known, findings
 from lrrun.config.clock import Clock
 from lrrun.config.experiment import Experiment
+from lrrun.config.plans import written_lrs
 from lrrun.config.reading import load_experiment
 from lrrun.errors import UsageError
 from lrrun.schedules.inline import read_inline
@@ -51,8 +52,11 @@ class Spec:
         return preview(self.name, schedule, total, self.evaluate_every, metrics)
 
 
-def read_spec(text: str, settings: Settings) -> Spec:
-    """The schedule that one argument means; raises ConfigError or UsageError."""
+def read_specs(text: str, settings: Settings) -> list[Spec]:
+    """What one argument means: one schedule, or one a param group of a config with several.
+
+    Raises ConfigError or UsageError.
+    """
     if text.endswith((".yaml", ".yml")) or Path(text).is_file():
         return _of_config(Path(text), settings)
     parts = parse(read_inline(text), path=())
@@ -62,17 +66,28 @@ def read_spec(text: str, settings: Settings) -> Spec:
     lr = settings.lr if settings.lr is not None else 1.0 if own is None else own
     every = settings.steps_per_epoch or max(1, units.total_steps // 100)
     found = lint(build(parts, lr, units), parts, units, evaluations=units.total_steps // every)
-    return Spec(text, parts, lr, units, every, tuple(each.message for each in found))
+    return [Spec(text, parts, lr, units, every, tuple(each.message for each in found))]
 
 
-def _of_config(file: Path, settings: Settings) -> Spec:
+def _of_config(file: Path, settings: Settings) -> list[Spec]:
     overrides = [f"optimizer.lr={settings.lr}"] if settings.lr is not None else []
     experiment = load_experiment(file, overrides, settings.allow_code)
     clock = _clock(experiment, settings)
     units, evaluate = clock.units, experiment.train.evaluate
     every = units.steps(evaluate) if evaluate else units.steps_per_epoch
     found = tuple(str(each) for each in findings(experiment, clock))
-    return Spec(str(file), experiment.parts, experiment.base_lr, units, every or None, found)
+    first = Spec(str(file), experiment.parts, experiment.base_lr, units, every or None, found)
+    groups = {
+        label: (parts, written_lrs(experiment)[label])
+        for label, parts in experiment.group_parts.items()
+    }
+    return [
+        first,
+        *(
+            replace(first, name=f"{file} {label}", parts=parts, lr=lr, findings=())
+            for label, (parts, lr) in groups.items()
+        ),
+    ]
 
 
 def _clock(experiment: Experiment, settings: Settings) -> Clock:

@@ -104,7 +104,9 @@ def unknown_run(reference: str, runs_dir: Path) -> UsageError:
         )
     match = nearest(reference, names)
     hint = f"did you mean {match}? " if match else ""
-    return UsageError(f"no run {reference!r} in {str(runs_dir)!r}; {hint}There is {_listed(names)}")
+    return UsageError(
+        f"no run {reference!r} in {str(runs_dir)!r}; {hint}the runs are {_listed(names)}"
+    )
 
 
 def _real_folder(path: Path) -> Path:

@@ -132,6 +132,14 @@ def with_prefix(name: str) -> str:
     return name
 
 
+MEANT = {
+    "keras.LinearDecay": "keras has no LinearDecay; keras.PolynomialDecay with power 1 is a line",
+    "keras.WarmUp": "keras has no WarmUp; keras.CosineDecay takes warmup_target and warmup_steps",
+    "torch.WarmupLR": "torch has no WarmupLR; torch.LinearLR in a SequentialLR, or warmup: 5% here",
+}
+"""Names that tutorials paste and that their library lacks → what it has instead."""
+
+
 def neighbours(name: str) -> list[str]:
     """The names among which an unknown one is looked for: its library's where it has a prefix."""
     library = with_prefix(name).partition(".")[0] + "."

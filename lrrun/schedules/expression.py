@@ -10,6 +10,7 @@ from __future__ import annotations
 import ast
 import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
@@ -148,7 +149,9 @@ def _text(written: object, variables: tuple[str, ...]) -> tuple[str, tuple[str, 
 
 def _parse(text: str, variables: tuple[str, ...]) -> tuple[ast.expr, tuple[str, ...]]:
     try:
-        tree = ast.parse(text, mode="eval").body
+        with warnings.catch_warnings():  # Python's remarks on odd spelling are not ours to make
+            warnings.simplefilter("ignore")
+            tree = ast.parse(text, mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise _wrong(text, variables, str(error)) from None
     if isinstance(tree, ast.Lambda):

@@ -18,6 +18,7 @@ from lrrun.errors import ConfigError, KeyPath, Problem
 from lrrun.registry import unknown, unknown_argument
 from lrrun.schedules.base import BadArgument, Curve, Driven, Feedback, Part, PerStep, Schedule, Span
 from lrrun.schedules.catalogue import (
+    MEANT,
     Clock,
     Entry,
     Parameter,
@@ -115,7 +116,9 @@ class _Reader:
             return None
         entry = find(name)
         if entry is None:
-            self.refuse((*path, "name"), unknown("scheduler", with_prefix(name), neighbours(name)))
+            full = with_prefix(name)
+            text = MEANT.get(full) or unknown("scheduler", full, neighbours(name))
+            self.refuse((*path, "name"), text)
         return entry
 
     def arguments(self, entry: Entry, written: Mapping[str, Any], path: KeyPath) -> dict[str, Any]:

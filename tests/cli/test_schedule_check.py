@@ -71,6 +71,18 @@ def test_a_plateau_is_played_out_under_metrics(lrrun: Lrrun, workplace: Path) ->
     assert (wrong.code, "m.txt:2: expected a number" in wrong.err) == (3, True)
 
 
+def test_param_groups_with_schedules_of_their_own_are_shown(lrrun: Lrrun, config: Path) -> None:
+    text = config.read_text().replace(
+        "momentum: 0.9}",
+        "momentum: 0.9, groups: [{match: 'head.*', lr_factor: 0.5, scheduler: constant}]}",
+    )
+    config.write_text(text)
+    body, head = json.loads(lrrun("schedule", config, "--json").out)
+    assert (body["name"], head["name"]) == (str(config), f"{config} head")
+    assert set(head["lr"]) == {0.025}
+    assert max(body["lr"]) == 0.05
+
+
 def test_export_prints_code_that_runs(lrrun: Lrrun, workplace: Path) -> None:
     done = lrrun(
         "schedule", "cosine warmup=10%", "--steps", "50", "--lr", "0.2", "--export", "python"
@@ -95,7 +107,8 @@ def test_export_prints_code_that_runs(lrrun: Lrrun, workplace: Path) -> None:
         (["cosine", "--at", "1000"], 2, "step 1000 is past the last update, 999"),
         (["cosine", "--at", "1M tokens"], 2, "--at 1M tokens"),
         (["StepLR step_size=3"], 2, "give --steps-per-epoch"),
-        (["keras.LinearDecay"], 2, "keras"),
+        (["keras.LinearDecay"], 2, "keras.PolynomialDecay with power 1 is a line"),
+        (["tf.keras.optimizers.schedules.CosinDecay"], 2, "did you mean keras.CosineDecay?"),
         (["cosine", "--metrics", "none.txt"], 3, "none.txt: cannot be read"),
     ],
 )

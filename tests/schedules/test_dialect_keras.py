@@ -93,7 +93,7 @@ def test_a_whole_number_makes_keras_count_in_whole_numbers():
         ("ReduceLROnPlateau", {"factor": 1.0}, "factor: expected a factor below 1"),
         ("ReduceLROnPlateau", {"monitor": "val_fid"}, "monitor: .*add mode: min or max"),
         ("LearningRateScheduler", {"schedule": "open('x')"}, "schedule: .*open is not known"),
-        ("LinearDecay", {}, "unknown scheduler 'keras.LinearDecay'; did you mean keras"),
+        ("LinearDecay", {}, "PolynomialDecay with power 1 is a line"),
     ],
 )
 def test_refusals(name, arguments, message):
