@@ -23,6 +23,11 @@ RUN_NAME_RULE = (
     "without '..' and not ending in '.'"
 )
 
+DEVICES = frozenset(
+    ("CON", "PRN", "AUX", "NUL", *(f"{port}{k}" for port in ("COM", "LPT") for k in range(1, 10)))
+)
+"""Names that Windows keeps for itself, whatever ending they have."""
+
 
 def is_run_name(text: str) -> bool:
     """True for a text that can begin a run folder's name: it cannot leave the runs' folder.
@@ -30,7 +35,23 @@ def is_run_name(text: str) -> bool:
     >>> is_run_name("digits-cosine"), is_run_name("../x"), is_run_name("a..b")
     (True, False, False)
     """
-    return bool(RUN_NAME.fullmatch(text)) and ".." not in text and not text.endswith(".")
+    device = text.partition(".")[0].upper() in DEVICES
+    whole = bool(RUN_NAME.fullmatch(text)) and ".." not in text and not text.endswith(".")
+    return whole and not device
+
+
+SYNONYMS = {
+    "learning-rate": "lr",
+    "lr-scheduler": "scheduler",
+    "schedule": "scheduler",
+    "num-epochs": "epochs",
+    "max-steps": "steps",
+    "bs": "batch_size",
+    "grad-clip": "clip_norm",
+    "gradient-accumulation": "accumulate",
+    "data": "dataset",
+}
+"""What other tools call a key → what it is called here."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -40,6 +61,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     'cosine'
     """
     folded = {candidate.lower().replace("_", "-"): candidate for candidate in known}
+    folded |= {said: meant for said, meant in SYNONYMS.items() if meant in folded.values()}
     key = name.lower().replace("_", "-")
     close = difflib.get_close_matches(key, folded, n=1, cutoff=0.6)
     return folded[close[0]] if close else None
@@ -172,7 +194,8 @@ def unknown_argument(name: str, accepted: Iterable[str]) -> str:
     names = list(accepted)
     match = nearest(name, names)
     hint = f"did you mean {match}? " if match else ""
-    return f"unknown key; {hint}(it takes {', '.join(names) if names else 'no arguments'})"
+    takes = f"it takes {', '.join(names) if names else 'no arguments'}"
+    return f"unknown key; {hint}({takes})" if hint else f"unknown key; {takes}"
 
 
 def _name_of(target: Callable[..., Any]) -> str:

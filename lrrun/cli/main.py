@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import sys
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from lrrun import __version__
 from lrrun.cli.check import check
 from lrrun.cli.compare import compare
 from lrrun.cli.components import components
 from lrrun.cli.doctor import doctor
+from lrrun.cli.fork import fork
 from lrrun.cli.init import init
 from lrrun.cli.list import list_
 from lrrun.cli.resume import resume
@@ -19,7 +23,8 @@ from lrrun.cli.schedule import schedule
 from lrrun.cli.schema import schema
 from lrrun.cli.show import show
 from lrrun.cli.train import train
-from lrrun.errors import Exit, LrrunError
+from lrrun.cli.verify import verify
+from lrrun.errors import EnvironmentFault, Exit, LrrunError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 part of the work failed, 2 bad config or command line, "
@@ -27,8 +32,28 @@ EXIT_CODES = (
     "7 gate not met, 8 no answer, 70 a bug of lrrun, 128+n after signal n."
 )
 
+
+class _Verbs(TyperGroup):
+    """The commands, and what becomes of their output: Typer alone would end them all with 1."""
+
+    def invoke(self, ctx: Any) -> Any:  # Typer's own copy of click's Context
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            _drop_stdout()
+            raise typer.Exit(141) from None
+        except OSError as error:
+            if error.filename is not None or error.errno != errno.ENOSPC:
+                raise
+            _drop_stdout()
+            raise EnvironmentFault(f"cannot write to standard output: {error.strerror}") from error
+        return result
+
+
 app = typer.Typer(
     name="lrrun",
+    cls=_Verbs,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -54,24 +79,38 @@ def _lrrun(
     """Choose, run, compare and understand learning rates and learning-rate schedules."""
 
 
-for _verb in (init, check, schedule, train, resume, compare, show, components, doctor, schema):
+for _verb in (
+    init,
+    check,
+    schedule,
+    train,
+    resume,
+    fork,
+    verify,
+    compare,
+    show,
+    components,
+    doctor,
+    schema,
+):
     app.command()(_verb)
 app.command(name="list")(list_)
 
 
 def run() -> None:
     """Run the command line; every LrrunError ends as its message and its exit code."""
+    _open_missing_streams()
     try:
         app()
     except LrrunError as error:
         _say(error)
         sys.exit(int(error.exit_code))
-    except BrokenPipeError:
-        _drop_stdout()
-        sys.exit(141)
     except KeyboardInterrupt:
         sys.exit(130)
-    except Exception:
+    except Exception as error:
+        if _is_out_of_memory(error):
+            _say(EnvironmentFault(f"out of memory: {error}; a smaller model or batch may fit"))
+            sys.exit(int(Exit.ENVIRONMENT))
         import traceback
 
         traceback.print_exc()
@@ -86,8 +125,25 @@ def _say(error: LrrunError) -> None:
     from lrrun.render.terminal import make_console, printable
 
     console = make_console(sys.stderr)
-    for line in str(error).splitlines():
+    findings = getattr(error, "problems", None) or str(error).splitlines()
+    for line in map(str, findings):
         console.print(f"lrrun: {printable(line)}", soft_wrap=True)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Python's own error, torch's on a device, or the allocator's word for it on the CPU."""
+    named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    return named or "can't allocate memory" in str(error)
+
+
+def _open_missing_streams() -> None:
+    """Python has None for a stream that was closed before we began; then nobody reads it."""
+    import os
+
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            nowhere = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - until we end
+            setattr(sys, name, nowhere)
 
 
 def _drop_stdout() -> None:

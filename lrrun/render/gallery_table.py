@@ -39,6 +39,7 @@ EXAMPLES: dict[str, Spec] = {
             {"name": "cosine"},
         ]
     },
+    "planned": {"of": "cosine", "run": "60%"},
     "product": {"of": ["cosine", {"name": "step", "every": "25%", "factor": 0.7}]},
     "maximum": {"of": ["cosine", {"name": "constant", "factor": "15%"}]},
     "minimum": {"of": [{"name": "warmup", "for": "100%"}, {"name": "linear"}]},

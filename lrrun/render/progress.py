@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from rich.console import Console
@@ -24,12 +25,23 @@ Event = TypeVar("Event")
 
 
 def watch(events: Iterable[Event], console: Console | None = None) -> Iterator[Event]:
-    """Hand the events of a run on, drawing them as they pass."""
-    view = _View(console or make_console())
-    with view:
+    """Hand the events of a run on, drawing them as they pass.
+
+    A reader that has gone, or a full disk behind it, ends the drawing and never the training.
+    """
+    view: _View | None = _View(console or make_console())
+    try:
         for event in events:
-            view.show(event)
+            if view is not None:
+                try:
+                    view.show(event)
+                except OSError:
+                    view.close()
+                    view = None
             yield event
+    finally:
+        if view is not None:
+            view.close()
 
 
 class _View:
@@ -41,15 +53,14 @@ class _View:
         self.started: Started | None = None
         self.begun = time.monotonic()
         self.speed = 0.0
-        self.named = False
 
-    def __enter__(self) -> _View:
         if self.console.is_terminal:
             self.live.start()
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        self.live.stop()
+    def close(self) -> None:
+        """Give the terminal's last line back."""
+        with suppress(OSError):
+            self.live.stop()
 
     def show(self, event: object) -> None:
         """Draw one event."""

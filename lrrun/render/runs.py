@@ -75,6 +75,10 @@ def print_run(console: Console, run: Run) -> None:
     console.print(_size(summary))
     for line in _bests(summary):
         console.print(printable(line))
+    for incident in run.info.get("incidents", ()):
+        console.print(
+            printable(f"{incident['kind']} at step {incident['step']}: {incident['sentence']}")
+        )
     console.print()
     facts = Table.grid(padding=(0, 2))
     for key, value in run.config.items():

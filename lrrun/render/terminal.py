@@ -12,6 +12,15 @@ from rich.console import Console
 PLAIN_WIDTH = 100
 """Columns where there is no terminal to ask and COLUMNS is not set."""
 
+LEAST_WIDTH = 40
+"""A narrower terminal folds the lines: a table without its first column says nothing."""
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """Let the command say that its reader has gone; rich would end it with exit code 1."""
+        raise BrokenPipeError
+
 
 def make_console(file: TextIO | None = None, width: int | None = None) -> Console:
     """A console on `file` (standard output by default): plain unless it is a terminal.
@@ -25,7 +34,9 @@ def make_console(file: TextIO | None = None, width: int | None = None) -> Consol
         reconfigure(errors="backslashreplace")
     if width is None and not stream.isatty() and "COLUMNS" not in os.environ:
         width = PLAIN_WIDTH
-    return Console(file=file, width=width, markup=False, emoji=False, highlight=False)
+    console = _Console(file=file, width=width, markup=False, emoji=False, highlight=False)
+    console.width = max(console.width, LEAST_WIDTH)
+    return console
 
 
 def supports_unicode(console: Console) -> bool:

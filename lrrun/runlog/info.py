@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, get_args
@@ -17,6 +18,7 @@ FILE_NAME = "run.json"
 SCHEMA_VERSION = 1
 """Of the run folder; a reader refuses what a newer one wrote."""
 
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:.]+([+-][0-9:]+|Z)?")
 _LIMIT_BYTES = 16 << 20
 _CHECKSUM = b',\n  "sha256": "'
 
@@ -68,3 +70,5 @@ def _check(path: Path, info: Any) -> None:
     for key, kind in (("config", dict), ("created", str)):
         if not isinstance(info.get(key), kind):
             raise UnusableFile(f"{path}:1: {key}: missing, or of the wrong type")
+    if not _MOMENT.fullmatch(info["created"]):
+        raise UnusableFile(f"{path}:1: created: expected a time, got {info['created'][:40]!r}")

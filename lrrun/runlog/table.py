@@ -18,6 +18,7 @@ from lrrun.runlog.log import Mark, tail_after
 
 Floats = NDArray[np.float64]
 
+_COUNTS = ("epoch", "step", "samples")
 _BLOCK_BYTES = 1 << 22
 _HEADER_BYTES = 1 << 16
 _NUMBER = re.compile(rb"[+-]?(\d+\.?\d*([eE][+-]?\d+)?|\.\d+([eE][+-]?\d+)?|nan|inf)?")
@@ -64,6 +65,7 @@ def _read(path: Path, expected: Sequence[str]) -> Table:
             blocks.append(_parse(path, line, block, len(names)))
     rows = np.concatenate(blocks) if blocks else np.empty((0, len(names)))
     columns = {name: np.ascontiguousarray(rows[:, i]) for i, name in enumerate(names)}
+    _check_whole(path, columns)
     _check_growing(path, columns)
     return Table(columns, torn)
 
@@ -123,6 +125,17 @@ def _broken_row(path: Path, first_line: int, block: bytes, width: int) -> Unusab
                 wrong = cell[:40].decode(errors="backslashreplace")
                 return UnusableFile(f"{path}:{number}: expected a number, got {wrong!r}")
     return UnusableFile(f"{path}:{first_line}: expected numbers from this line on")
+
+
+def _check_whole(path: Path, columns: dict[str, Floats]) -> None:
+    """Counts are whole numbers that a float64 holds exactly; nothing else may pass for one."""
+    for name in _COUNTS:
+        values = columns.get(name, np.empty(0))
+        with np.errstate(invalid="ignore"):
+            wrong = np.flatnonzero(~((values >= 0) & (values < 2**53) & (values % 1 == 0)))
+        if wrong.size:
+            line, value = wrong[0] + 2, values[wrong[0]]
+            raise UnusableFile(f"{path}:{line}: {name}: expected a whole number, got {value:g}")
 
 
 def _check_growing(path: Path, columns: dict[str, Floats]) -> None:

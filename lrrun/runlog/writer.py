@@ -31,7 +31,7 @@ _ENDED = ("step", "finished", "tables", *(field.name for field in fields(Summary
 """Entries of run.json that only a run which has ended has."""
 
 _BUFFERED_STEPS = 512
-_COLUMN = re.compile(r"[^\s,\"\x00-\x1f\x7f]+")
+_COLUMN = re.compile(r"[^\W\d][^\s,\"]*")  # a spreadsheet takes what begins with = for a formula
 
 
 class RunWriter:
@@ -271,10 +271,10 @@ def _headers(
 def _check_columns(names: Iterable[str]) -> None:
     seen = set()
     for name in names:
-        if not _COLUMN.fullmatch(name):
+        if not (_COLUMN.fullmatch(name) and name.isprintable()):
             raise UsageError(
-                f"column {name!r}: expected the name of a param group or metric without spaces, "
-                "commas, quotes or control characters"
+                f"column {name!r}: expected the name of a param group or metric: a letter first, "
+                "and no spaces, commas, quotes or control characters"
             )
         if name in seen:
             raise UsageError(f"column {name!r}: two param groups or metrics have this name")

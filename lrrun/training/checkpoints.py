@@ -13,14 +13,17 @@ from lrrun.config.checkpoint import Checkpoint
 from lrrun.errors import UnusableFile
 from lrrun.records import EpochRecord, higher_is_better
 from lrrun.training import moments
-from lrrun.training.checkpoint_store import BEST, Store
+from lrrun.training.checkpoint_store import BEST, LAST, Found, Store
 from lrrun.training.loop import Loop
 from lrrun.training.moments import Steps
 from lrrun.training.state import capture
 from lrrun.units import Units
 
-SHARE_OF_RUN = 0.02
-"""Saving takes at most this share of a run's time, where the config does not say when to save."""
+SHARE_OF_RUN = 0.015
+"""Saving takes at most this share of a run's time, where the config does not say when to save.
+
+With the log's rows that keeps all writing under 2%; the first and the last save come in any case.
+"""
 
 
 class Due:
@@ -64,11 +67,13 @@ class Checkpoints:
         self._weights: dict[str, Any] | None = None
         self._saved: tuple[int, int] | None = None
         self._begun = time.perf_counter()
-        self._spent = 0.0
+        self._spent = self._last_cost = 0.0
 
-    def restore(self, content: Mapping[str, Any]) -> str | None:
+    def restore(self, found: Found) -> str | None:
         """Go on from a checkpoint; a sentence where the best weights it counts on are not there."""
-        self._saved = self._place()
+        content = found.content
+        if found.path.name == LAST:
+            self._saved = self._place()
         if content["best"] is None or self.metric is None:
             return None
         value, step = content["best"]
@@ -92,14 +97,20 @@ class Checkpoints:
             return
         step = self.loop.trainee.step
         if moments.among(self.due.kept, step):
-            self._write(self.store.save_kept)
+            self.keep()
         if self.due.every is None:
-            cheap = self._spent <= SHARE_OF_RUN * (time.perf_counter() - self._begun)
-            due = cheap and isinstance(record, EpochRecord)
+            elapsed = time.perf_counter() - self._begun
+            due = isinstance(record, EpochRecord) and (
+                self._spent + self._last_cost <= SHARE_OF_RUN * elapsed
+            )
         else:
             due = moments.among(self.due.every, step)
         if due:
             self.save()
+
+    def keep(self) -> None:
+        """Write step-N.pt, which stays."""
+        self._write(self.store.save_kept)
 
     def save(self) -> None:
         """Write last.pt, and best.pt if it has changed; nothing where this is done already."""
@@ -118,7 +129,8 @@ class Checkpoints:
         self.save_best()
         if _finite(self.loop.trainee.model):  # else what is saved already is better
             save({**capture(self.loop), "best": self.best, "marks": self.marks()})
-        self._spent += time.perf_counter() - begun
+        self._last_cost = time.perf_counter() - begun
+        self._spent += self._last_cost
 
     def _place(self) -> tuple[int, int]:
         return self.loop.trainee.step, self.loop.row_at

@@ -100,11 +100,12 @@ class Journey:
         )
         if self.found is not None:
             restore(loop, self.found.content)
-            lost = checkpoints.restore(self.found.content)
+            lost = checkpoints.restore(self.found)
             if lost is not None:
                 yield Notice(lost)
         elif self.graft is not None:
             self.graft(loop)
+            checkpoints.keep()  # the only way back to before the first checkpoint
             checkpoints.save()
         if first:
             yield self._started(loop.trainee.step)

@@ -64,12 +64,13 @@ class Loop:
         self.early_stop = EarlyStop(settings.early_stopping) if settings.early_stopping else None
         self.row_at = 0
         """The step of the last row: one that is due at `trainee.step` may be still to be made."""
-        self._handed = True
+        self.handed = True
+        """Has the record of the trainee's last update been handed out?"""
 
     @property
     def at_rest(self) -> bool:
-        """Has everything been handed out that the trainee has done?"""
-        return self._handed and not self._row_is_pending()
+        """Has everything been handed out that is due at the trainee's step?"""
+        return self.handed and not self._row_is_pending()
 
     def records(self) -> Iterator[StepRecord | EpochRecord | Incident | Outcome]:
         """Everything that is still to come of the run, then how it ended.
@@ -93,7 +94,7 @@ class Loop:
             last = self._next_stop()
             rows, trouble = self.updates.make(last)
             for number, row in enumerate(rows, start=1):
-                self._handed = number == len(rows)
+                self.handed = number == len(rows)
                 yield row
             if trouble is not None:
                 yield self._diverged(trouble, rows[-1])

@@ -54,7 +54,13 @@ def resume(
         prepared = prepare_again(experiment, info)
         for sentence in changes_of_machine(prepared, info):
             yield Notice(sentence)
-        found = Store(path / "checkpoints", info["id"]).newest_good(set_aside=True)
+        if info["status"] == "diverged":
+            yield Notice(
+                f"the run diverged ({info['sentence']}) and will again, unless the machine was to "
+                f"blame; for a lower LR: lrrun fork {path} --at last optimizer.lr=..."
+            )
+        store = Store(path / "checkpoints", info["id"], experiment.checkpoint.last)
+        found = store.newest_good(set_aside=True)
         for note in found.notes if found else ():
             yield Notice(note)
         if found is None and info.get("parent") is not None:

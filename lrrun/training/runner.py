@@ -17,6 +17,7 @@ from lrrun.training.journey import Event, Journey, Started
 from lrrun.training.preparation import Prepared, prepare, seed_everything
 from lrrun.training.provenance import provenance
 from lrrun.training.signals import StopOnSignals
+from lrrun.training.tasks import chance_loss
 
 __all__ = ["Event", "Prepared", "Started", "create", "prepare", "run", "seed_everything"]
 
@@ -55,6 +56,7 @@ def create(prepared: Prepared, runs_dir: Path, facts: Mapping[str, Any]) -> RunW
             "total_steps": units.total_steps,
             "steps_per_epoch": units.steps_per_epoch,
             "parameters": prepared.parameters,
+            "chance_loss": chance_loss(prepared.data.facts),
             "data": prepared.fingerprint.as_data(),
             **provenance(trainee.device, Path.cwd()),
             **facts,

@@ -62,17 +62,13 @@ def copied(state: State) -> State:
 
 def restore(loop: Loop, state: Mapping[str, Any]) -> None:
     """Put a loop that has not begun into `state`; raises UnusableFile where it does not fit."""
-    trainee, updates = loop.trainee, loop.updates
+    trainee = loop.trainee
     try:
         check_fit(state, loop)
         restore_weights(loop, state)
         trainee.optimizer.load_state_dict(copy.copy(state["optimizer"]))
         restore_feedback(loop, state)
-        for name in _WATCH:
-            setattr(updates.watch, name, state["watch"][name])
-        if loop.early_stop is not None:
-            loop.early_stop.best = state["early_stop"]["best"]
-            loop.early_stop.bad = state["early_stop"]["bad"]
+        restore_watches(loop, state)
         restore_place(loop, state)
         restore_chance(state["chance"], trainee.device)
     except (KeyError, TypeError, ValueError, RuntimeError, AttributeError) as error:
@@ -116,6 +112,15 @@ def restore_feedback(loop: Loop, state: Mapping[str, Any]) -> None:
         schedule.restore(state["co_schedules"][name])
 
 
+def restore_watches(loop: Loop, state: Mapping[str, Any]) -> None:
+    """What is known of the losses so far, and the evaluations that brought nothing."""
+    for name in _WATCH:
+        setattr(loop.updates.watch, name, state["watch"][name])
+    if loop.early_stop is not None and state["early_stop"] is not None:
+        loop.early_stop.best = state["early_stop"]["best"]
+        loop.early_stop.bad = state["early_stop"]["bad"]
+
+
 def restore_place(loop: Loop, state: Mapping[str, Any]) -> None:
     """How far the run is, and what it has summed up since the last row."""
     loop.trainee.step, loop.trainee.samples = state["step"], state["samples"]
@@ -133,13 +138,6 @@ def moments_only(saved: Mapping[str, Any], fresh: Optimizer, keys: set[str]) -> 
         for old, new in zip(saved["param_groups"], fresh.state_dict()["param_groups"], strict=True)
     ]
     return {"state": saved["state"], "param_groups": groups}
-
-
-def is_finite(state: Mapping[str, Any], loop: Loop) -> bool:
-    """Are all of the weights that began finite still so?"""
-    return not non_finite(state["model"], loop.trainee.model.state_dict()) and all(
-        bool(torch.isfinite(tensor).all()) for tensor in _tensors(state["model"])
-    )
 
 
 def differences(one: Any, other: Any, path: str = "") -> list[str]:
@@ -165,13 +163,6 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
         return False
     a, b = (each.detach().cpu().contiguous().reshape(-1).view(torch.uint8) for each in (one, other))
     return torch.equal(a, b)
-
-
-def _tensors(value: Any) -> list[Tensor]:
-    if isinstance(value, Tensor):
-        return [value]
-    inside = value.values() if isinstance(value, Mapping) else ()
-    return [tensor for each in inside for tensor in _tensors(each)]
 
 
 def _mapped(value: Any, change: Any) -> Any:

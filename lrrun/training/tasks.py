@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lrrun.config.base import METRICS
+from lrrun.config.base import METRICS, DataFacts
 from lrrun.config.base import Task as TaskName
 from lrrun.errors import ConfigError, Problem
 
@@ -154,3 +154,8 @@ def _full_precision(outputs: Tensor) -> Tensor:
 def _float64(values: Tensor) -> Tensor:
     """The values as float64, on the CPU where the device has none."""
     return (values.cpu() if values.device.type == "mps" else values).double()
+
+
+def chance_loss(facts: DataFacts) -> float | None:
+    """The loss of a uniform guess, ln K of K classes or tokens, in nats; None for regression."""
+    return None if facts.task == "regression" else math.log(facts.outputs)

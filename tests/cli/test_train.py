@@ -224,3 +224,10 @@ def test_a_signal_ends_the_run_at_its_next_step(workplace: Path, config: Path) -
     kept = torch.load("runs/digits-cosine-1/checkpoints/last.pt", weights_only=True)
     assert (info["status"], info["step"]) == ("interrupted", kept["step"])
     assert kept["step"] > 0
+
+
+def test_a_loss_that_stays_at_chance_is_stated_by_show(lrrun: Lrrun, config: Path) -> None:
+    lrrun("train", config, "optimizer.lr=3", "train.epochs=3", "--quiet")
+    assert "note: the loss never left chance" in lrrun("show", "--no-plots").out
+    lrrun("train", config, "--quiet")
+    assert "note:" not in lrrun("show", "--no-plots").out

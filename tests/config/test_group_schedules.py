@@ -121,7 +121,7 @@ def test_a_wrong_schedule_has_the_line_of_its_group_and_comes_with_all_others() 
 def test_a_base_of_mup_that_the_model_cannot_have_is_refused_at_its_key() -> None:
     found = refusal("optimizer={name: adamw, lr: 0.1, mup: {base: {width: 4}}}")
     assert ": optimizer.mup.base.width: unknown key" in found
-    assert "(it takes name, hidden, dropout)" in found
+    assert "it takes name, hidden, dropout" in found
 
 
 CYCLE = "{name: OneCycleLR, max_lr: 0.5, total_steps: 20, cycle_momentum: false}"

@@ -157,6 +157,12 @@ def test_names_that_cannot_be_columns_leave_nothing_behind(tmp_path: Path, group
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.parametrize("name", ["=1+1", "@cmd", "+1", "-1", "a\x9bm", "a\u202eb", "1", ""])
+def test_no_column_is_a_formula_or_hides_its_name(tmp_path: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"column .* a letter first"):
+        make(tmp_path / "runs", metrics=(name,))
+
+
 def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
     path = killed(tmp_path)
     whole = Run.open(path).epochs
@@ -178,7 +184,7 @@ def test_a_torn_last_line_is_left_out(tmp_path: Path) -> None:
         ("4,40,400,0.02,1,1,0 1", r"epochs.csv:5: expected a number"),
         ("3,30,400,0.02,1,1,1", r"epochs.csv:5: step 30 follows step 30"),
         ("4,20,400,0.02,1,1,1", r"epochs.csv:5: step 20 follows step 30"),
-        (",,,,,,", r"epochs.csv:5: step nan follows"),
+        (",,,,,,", r"epochs.csv:5: epoch: expected a whole number, got nan"),
         ("epoch,step,samples,lr,train_loss,val_loss,val_acc", r"epochs.csv:5: expected a number"),
     ],
 )

@@ -1,0 +1,254 @@
+"""What can be wrong with a config or a command line: one clear line each, and nothing written.
+
+A row an input. Numbers are those of the list that these were collected in; rows of data files and
+run folders are in test_bad_files.py.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+BASE = """\
+name: a
+model: {name: mlp, hidden: [8]}
+dataset: {name: digits, batch_size: 64}
+optimizer: {name: sgd, lr: 0.05, momentum: 0.9}
+scheduler: {name: cosine}
+train: {epochs: 2, device: cpu}
+"""
+
+NAME_RULE = r"name: expected 1 to 100 letters, digits, '\.', '_' or '-'"
+
+
+def tree(folder: Path) -> dict[str, str]:
+    """Every path below `folder`, with the hash of what is there."""
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        if path.is_file()
+        else "folder"
+        for path in folder.rglob("*")
+    }
+
+
+def one_clear_answer(done: Any, code: int, message: str) -> None:
+    """The exit code, and lines that begin with `lrrun: ` and hold nothing a terminal obeys."""
+    assert done.code == code, (done.out, done.err)
+    assert "Traceback" not in done.err and re.search(message, done.err), done.err
+    lines = done.err.splitlines()
+    assert 1 <= len(lines) <= 4 and done.out == ""
+    for line in lines:
+        assert line.startswith("lrrun: ") and line.isprintable(), line
+
+
+def laughs(levels: int) -> str:
+    names = [f"a{k}" for k in range(levels)]
+    pairs = itertools.pairwise(names)
+    return "a0: &a0 [x]\n" + "".join(f"{b}: &{b} [*{a}, *{a}, *{a}]\n" for a, b in pairs)
+
+
+def changed(old: str, new: str) -> str:
+    assert old in BASE
+    return BASE.replace(old, new)
+
+
+CONFIGS: dict[str, tuple[str | bytes, str]] = {
+    "B03 empty": ("", r"c\.yaml: empty; expected at least model"),
+    "B03 comments": ("# nothing\n", "empty"),
+    "B03 null": ("~\n", "empty"),
+    "B04 list": ("- a\n", r"c\.yaml:1: expected keys and values, got list"),
+    "B04 text": ("words\n", "expected keys and values, got str"),
+    "B05 tab": ("model:\n\tname: mlp\n", r"c\.yaml:2: tab character; indent with spaces"),
+    "B06 quote": ('name: "a\nmodel: mlp\n', "quote opened in line 1 never closes"),
+    "B07 repeated": (changed("lr: 0.05", "lr: 0.05, lr: 1"), r"yaml:4: optimizer\.lr: repeats"),
+    "B08 unknown": (changed("lr: 0.05", "lrr: 1"), r"optimizer\.lrr: unknown key; did you mean lr"),
+    "B09 tag": ("model: !!python/object/apply:os.system [touch x]\n", "tags are not supported"),
+    "B10 merge": ("a: &a {x: 1}\nb: {<<: *a}\n", r"merge keys \(<<\) are not supported"),
+    "B10 itself": ("a: &a [*a]\n", r"c\.yaml:1: \*a has no &a before it"),
+    "B11 laughs": (laughs(30), "more than 100,000 values"),
+    "B11 depth": ("a: " + "[" * 100_000, "nested more than 50 deep"),
+    "B11 size": ("a: " + "x" * (2 << 20), "larger than 1 MiB"),
+    "B12 bytes": (b"name: \xff\xfe\n", "not UTF-8 at byte 6"),
+    "B12 UTF-16": (BASE.encode("utf-16"), "not UTF-8 at byte 0"),
+    "B12 NUL": ("name: a\0b\n", "not YAML"),
+    "B12 code point": ('name: "\\U00110000"\n', "not YAML"),
+    "B14 documents": (BASE + "---\n" + BASE, r"c\.yaml:7: a second document"),
+    "B15 on": (changed("{epochs: 2", "{grad_norm: on, epochs: 2"), "expected true or false, got"),
+    "B17 text": (changed("0.05", '"0.1"'), r"yaml:4: optimizer\.lr: expected a number, got '0\.1'"),
+    "B17 word": (changed("0.05", "fast"), r"optimizer\.lr: expected a number, got 'fast'"),
+    "B18 negative": (changed("0.05", "-0.1"), r"optimizer\.lr: expected more than 0, got -0\.1"),
+    "B18 zero": (changed("0.05", "0"), "expected more than 0, got 0"),
+    "B18 nan": (changed("0.05", ".nan"), "expected a finite number, got nan"),
+    "B18 inf": (changed("0.05", ".inf"), "expected a finite number, got inf"),
+    "B18 overflow": (changed("0.05", "1e999"), "expected a finite number, got inf"),
+    "B19 zero": (changed("epochs: 2", "epochs: 0"), r"yaml:6: train\.epochs: expected at least 1"),
+    "B19 negative": (changed("epochs: 2", "epochs: -1"), "expected at least 1, got -1"),
+    "B19 half": (changed("epochs: 2", "epochs: 2.5"), "expected a whole number, got 2.5"),
+    "B19 digits": (changed("epochs: 2", "epochs: " + "9" * 5000), "5000 digits is too large"),
+    "B20 batch": (
+        changed(": 64", ": 5000"),
+        "batch_size: 5000 is more than the 1437 training rows",
+    ),
+    "B21 fraction": (
+        changed("{name: digits,", "{name: synthetic-classification, val_fraction: 1.0,"),
+        r"dataset\.val_fraction: expected less than 1, got 1\.0",
+    ),
+    "B22 warmup": (changed("cosine}", "cosine, warmup: 900}"), r"scheduler\.warmup: .*900.* 46"),
+    "B23 milestones": (
+        changed("{name: cosine}", "{name: multistep, at: [30, 10], factor: 0.1}"),
+        r"scheduler\.at: expected rising milestones, got 30 steps before 10 steps",
+    ),
+    "B23 cycle": (changed("cosine}", "cosine-restarts, cycle: 0}"), r"scheduler\.cycle: "),
+    "B23 height": (changed("cosine}", "cosine, final: 1.0}"), r"final: expected at most .* 0\.05"),
+    "B24 schedule": (changed("cosine}", "cosin}"), "'cosin'; did you mean cosine"),
+    "B24 optimizer": (changed("sgd", "sgdd"), "'sgdd'; did you mean sgd"),
+    "B24 model": (changed("mlp", "mpl"), "'mpl'; did you mean mlp"),
+    "B24 dataset": (changed("digits", "digit"), "'digit'; did you mean digits"),
+    "B25 of another": (
+        changed("cosine}", "cosine, gamma: 1}"),
+        r"scheduler\.gamma: cosine: unknow",
+    ),
+    "B26 negative": (changed("[8]", "[128, -1]"), r"model\.hidden\[1\]: expected at least 1"),
+    "B26 none": (changed("[8]", "[]"), r"model\.hidden: expected at least one"),
+    "B26 huge": (changed("[8]", "[1000000000]"), r"model\.hidden\[0\]: expected at most"),
+    "B27 negative": (BASE + "seed: -1\n", "yaml:7: seed: expected at least 0"),
+    "B27 huge": (BASE + f"seed: {2**64}\n", "yaml:7: .*too large"),
+    "B28 device": (
+        changed("device: cpu", "device: cuda:99"),
+        r"train\.device: cuda.* not available",
+    ),
+    "B29 code": (changed("name: mlp, hidden: [8]", "name: evil:Model"), "pass --allow-code"),
+    "B33 name": (changed("name: a\n", "name: ../a\n"), NAME_RULE),
+}
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_a_config(lrrun: Callable[..., Any], workplace: Path, name: str) -> None:
+    text, message = CONFIGS[name]
+    (workplace / "c.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    (workplace / "evil.py").write_text("open('marker', 'w')\n")
+    before = tree(workplace)
+    one_clear_answer(lrrun("train", "c.yaml"), 2, message)
+    assert tree(workplace) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"\xef\xbb\xbf" + BASE.replace("\n", "\r\n").encode(), BASE.replace("0.05", "5e-2").encode()],
+    ids=["B13 byte order mark and CRLF", "B16 5e-2"],
+)
+def test_a_config_that_looks_odd_and_is_fine(lrrun, workplace: Path, text: bytes) -> None:
+    (workplace / "c.yaml").write_text(BASE)
+    plain = lrrun("check", "c.yaml", "--json")
+    (workplace / "c.yaml").write_bytes(text)
+    assert lrrun("check", "c.yaml", "--json") == plain and plain.code == 0
+
+
+def test_b01_b02_what_is_no_file(lrrun, workplace: Path) -> None:
+    (workplace / "folder").mkdir()
+    os.mkfifo(workplace / "pipe")
+    for name, message in (
+        ("no", "no such file"),
+        ("folder", "is a f"),
+        ("pipe", "is not a regular"),
+    ):
+        one_clear_answer(lrrun("train", name), 2, f"{name}: {message}")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+def test_b02_permission(lrrun, workplace: Path) -> None:
+    (workplace / "c.yaml").write_text(BASE)
+    (workplace / "c.yaml").chmod(0)
+    one_clear_answer(lrrun("train", "c.yaml"), 2, r"c\.yaml: permission denied")
+
+
+COMMANDS: dict[str, tuple[list[str], int, str]] = {
+    "B32 no value": (["train", "c.yaml", "optimizer.lr"], 2, "optimizer.lr: expected key=value"),
+    "B32 no key": (["train", "c.yaml", "=3"], 2, "expected key=value"),
+    "B32 unknown": (["train", "c.yaml", "trian.epochs=1"], 2, "unknown key; did you mean train"),
+    "B32 type": (["train", "c.yaml", "optimizer.lr=abc"], 2, "expected a number, got 'abc'"),
+    "B36 unknown run": (["show", "b-1"], 2, "no run 'b-1': there are no runs"),
+    "B37 one run": (["compare", "a-1"], 2, "compare needs two runs or more, got 1"),
+    "B37 nobody": (["compare", "a-*", "b-*"], 2, r"no run 'a-\*'"),
+    "B40 file": (["train", "c.yaml", "--runs-dir", "c.yaml"], 2, "there is a file of that name"),
+}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_command_line(lrrun, workplace: Path, name: str) -> None:
+    arguments, code, message = COMMANDS[name]
+    (workplace / "c.yaml").write_text(BASE)
+    before = tree(workplace)
+    one_clear_answer(lrrun(*arguments), code, message)
+    assert tree(workplace) == before
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../x",
+        "/etc/x",
+        "a/b",
+        ".",
+        "..",
+        "",
+        "x" * 300,
+        "x.",
+        "a b",
+        "[red]",
+        "\u202ea",
+        "-rf",
+        "é",
+    ],
+)
+def test_b33_a_name_of_a_run(lrrun, workplace: Path, name: str) -> None:
+    (workplace / "c.yaml").write_text(BASE)
+    before = tree(workplace)
+    one_clear_answer(lrrun("train", "c.yaml", f"--name={name}"), 2, NAME_RULE)
+    assert tree(workplace) == before
+
+
+@pytest.mark.parametrize("name", ["a\x1b[2J", "a\x07", "a\x9bm"])
+def test_b33_a_name_that_a_terminal_would_obey(lrrun, workplace: Path, name: str) -> None:
+    (workplace / "c.yaml").write_text(BASE)
+    one_clear_answer(lrrun("train", "c.yaml", f"--name={name}"), 2, "command line")
+
+
+def test_b30_code_that_fails_is_named_without_our_frames(lrrun, workplace: Path) -> None:
+    (workplace / "raising.py").write_text("undefined\n")
+    (workplace / "number.py").write_text("Model = 3\n")
+    (workplace / "c.yaml").write_text(BASE)
+    for model, message in (
+        ("raising:Model", "importing raising failed: NameError: name 'undefined'"),
+        ("missing_module:Model", "there is no module 'missing_module'"),
+        ("number:Model", "expected a class or function, number:Model is 3"),
+    ):
+        changes = [f"model={{name: '{model}'}}", "--allow-code"]
+        one_clear_answer(lrrun("train", "c.yaml", *changes), 2, message)
+    assert not (workplace / "runs").exists()
+
+
+def test_b31_no_such_command(lrrun) -> None:
+    done = lrrun("trian")
+    assert done.code == 2 and "No such command 'trian'. Did you mean 'train'?" in done.err
+
+
+def test_a_bad_config_is_answered_before_torch_is_loaded(workplace: Path) -> None:
+    (workplace / "c.yaml").write_text(BASE.replace("0.05", "fast"))
+    code = (
+        "import sys; sys.argv = ['lrrun', 'train', 'c.yaml']\n"
+        "from lrrun.cli.main import run\n"
+        "try:\n    run()\nexcept SystemExit as end:\n    code = end.code\n"
+        "assert (code, 'torch' in sys.modules) == (2, False)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr.startswith("lrrun: c.yaml:4: optimizer.lr")
