@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from lrrun.schedules.base import Array, Curve, Schedule, Span
 from lrrun.schedules.catalogue import Section, register
 from lrrun.schedules.spec import nested
+from lrrun.units import Length
 
 
 @register("sequence")
@@ -21,6 +22,18 @@ def sequence(span: Span, *, of: Section) -> Curve:
     The same as its parts written into the list around it.
     """
     return nested(of, span)
+
+
+@register("planned")
+def planned(span: Span, *, of: Section, run: Length) -> Curve:
+    """The curve that a schedule has in a run of another length, which is held past that run's end.
+
+    Percents, `rest` and ends inside `of` are those of a run of `run` steps from this part's begin:
+    `{name: planned, of: cosine, run: 690 steps}` is the cosine of 690 steps wherever it stands. So
+    a longer run keeps a shorter run's plan, and a branch keeps its trunk's.
+    """
+    steps = span.resolve("run", run, at_least=1)
+    return nested(of, replace(span, steps=steps, units=replace(span.units, total_steps=steps)))
 
 
 @register("product")

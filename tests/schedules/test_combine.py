@@ -136,3 +136,30 @@ def test_every_plateau_of_a_product_sees_every_evaluation() -> None:
 def test_an_inner_inverse_sqrt_counts_the_warmup_in_front_of_the_outer_part() -> None:
     inner = {"name": "sequence", "of": ["inverse-sqrt"], "warmup": 100}
     assert schedule(inner, lr=1.0, steps=1000)(400) == pytest.approx(0.5)
+
+
+def test_planned_is_the_curve_of_a_run_of_another_length_held_past_its_end() -> None:
+    plan = {"name": "wsd", "warmup": "10%", "cooldown": "20%"}
+    short = schedule(plan, lr=0.3, steps=100)
+    kept = schedule({"name": "planned", "of": plan, "run": "100 steps"}, lr=0.3, steps=150)
+    assert kept(range(100)).tolist() == short(range(100)).tolist()
+    assert kept(range(100, 150)).tolist() == [short(100)] * 50
+    branch = schedule(
+        [{"name": "planned", "of": plan, "run": 100, "until": 60}, {"name": "linear"}],
+        lr=0.3,
+        steps=80,
+    )
+    assert branch(range(60)).tolist() == short(range(60)).tolist()
+    assert branch([60, 70]).tolist() == pytest.approx([0.3, 0.15])
+
+
+def test_what_a_planned_plateau_has_learnt_stands_one_deeper() -> None:
+    """The state of the plan alone, inside the state of the part: a fork puts it there."""
+    plan = {"name": "plateau", "patience": 0, "factor": 0.5}
+    alone = schedule(plan, lr=1.0, steps=10)
+    inside = schedule({"name": "planned", "of": plan, "run": 10}, lr=1.0, steps=20)
+    for step in (2, 4):
+        alone.observe(step, {"val_loss": 1.0})
+    inside.restore({"0": alone.state()})
+    assert inside(range(10)).tolist() == alone(range(10)).tolist()
+    assert inside(19) == 0.5

@@ -30,6 +30,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "multistep": {"at": ["50%", "75%"]},
     "natural-exponential": {"rate": 1.0, "every": "20%"},
     "power-law": {"timescale": "2%"},
+    "planned": {"of": "cosine", "run": "100%"},
     "product": {"of": ["cosine", "linear"]},
     "sequence": {"of": [{"name": "step", "every": "20%", "for": "50%"}, "cosine"]},
     "step": {"every": "30%"},

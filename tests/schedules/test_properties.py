@@ -98,6 +98,7 @@ BY_NAME: dict[str, st.SearchStrategy[dict[str, Any]]] = {
     "sequence": st.lists(simple_specs(), min_size=1, max_size=3).map(
         lambda parts: {"of": [{**part, "for": 5} for part in parts[:-1]] + parts[-1:]}
     ),
+    "planned": st.fixed_dictionaries({"of": simple_specs(), "run": st.integers(20, 200)}),
 }
 
 
