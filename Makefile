@@ -42,6 +42,9 @@ golden: gallery  ## Rewrite what is generated and checked in; read the diff
 
 bench: $(READY)  ## Run the benchmarks; figures go to benchmarks/RESULTS.md by hand
 	$(BIN)/python benchmarks/schedule_arrays.py
+	$(BIN)/python benchmarks/reliability/costs.py
+	$(BIN)/python benchmarks/reliability/kills.py --kills 100
+	$(BIN)/python benchmarks/reliability/fuzz.py
 
 clean:  ## Remove the environment and caches; runs are left alone
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build ./*.egg-info

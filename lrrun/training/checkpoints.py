@@ -19,7 +19,7 @@ from lrrun.training.moments import Steps
 from lrrun.training.state import capture
 from lrrun.units import Units
 
-SHARE_OF_RUN = 0.015
+SHARE_OF_RUN = 0.01
 """Saving takes at most this share of a run's time, where the config does not say when to save.
 
 With the log's rows that keeps all writing under 2%; the first and the last save come in any case.

@@ -18,6 +18,7 @@ from lrrun.training import datasets, models
 from lrrun.training.datasets import Splits
 from lrrun.training.devices import choose_threads, resolve_device
 from lrrun.training.fingerprint import Fingerprint, fingerprint
+from lrrun.training.memory import refuse_if_too_large
 from lrrun.training.mup import base_model
 from lrrun.training.optimizers import build_optimizer
 from lrrun.training.tasks import task_for
@@ -74,6 +75,7 @@ def _build(
     clock = check(experiment, data.facts)
     settings, seed = experiment.train, experiment.seeds[0]
     _be_deterministic(settings.deterministic)
+    refuse_if_too_large(experiment.model, data.facts, device)
     seed_everything(seed)
     model = models.build(experiment.model, data.facts, experiment.folder).to(device)
     base = base_model(experiment.optimizer, experiment.model, data.facts, experiment.folder)
@@ -117,5 +119,6 @@ def _be_deterministic(wanted: bool) -> None:
     """Have torch refuse algorithms that do not repeat, or let it choose the fastest."""
     if wanted:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # as cuBLAS asks for
-    torch.use_deterministic_algorithms(wanted)
+    if wanted != torch.are_deterministic_algorithms_enabled():  # asking loads torch's compiler
+        torch.use_deterministic_algorithms(wanted)
     torch.backends.cudnn.benchmark = False

@@ -152,6 +152,7 @@ def test_divergence_is_exit_code_4_and_keeps_the_last_good_checkpoint(
         (CONFIG, ("model={name: 'json:loads'}",), "pass --allow-code"),
         (CONFIG, ("--device", "cuda"), "cuda is not available here"),
         (CONFIG, ("--device", "tpu"), "train.device"),
+        (CONFIG, (f"model.hidden={[65536] * 8}",), "model: needs about 361 GB for weights"),
         (CONFIG, ("optimizer.lr",), "expected key=value"),
     ],
 )
