@@ -21,7 +21,7 @@ class Result:
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty current folder, and no settings from the environment."""
     monkeypatch.chdir(tmp_path)
     for name in ("LRRUN_RUNS_DIR", "NO_COLOR", "FORCE_COLOR", "COLUMNS"):
@@ -31,7 +31,7 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def lrrun(
-    workplace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    empty_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Callable[..., Result]:
     """Run `lrrun ARGUMENTS` in this process, in an empty folder."""
     from lrrun.cli.main import run

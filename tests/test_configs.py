@@ -33,9 +33,9 @@ def test_the_header_says_purpose_command_and_result(file: Path) -> None:
 
 
 @pytest.mark.parametrize("name", summaries())
-def test_a_template_checks(name: str, lrrun: Callable[..., Any], workplace: Path) -> None:
+def test_a_template_checks(name: str, lrrun: Callable[..., Any], empty_folder: Path) -> None:
     assert lrrun("init", name).code == 0
-    (workplace / "data.csv").write_text("a,y\n" + "".join(f"{k},{k}\n" for k in range(100)))
+    (empty_folder / "data.csv").write_text("a,y\n" + "".join(f"{k},{k}\n" for k in range(100)))
     done = lrrun("check", f"{name}.yaml")
     assert done.code == 0, done.err
     assert lrrun("init", name).code == 2  # what is there is left alone

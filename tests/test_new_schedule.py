@@ -50,7 +50,7 @@ def newcomer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("newcomer")
-def test_one_function_is_found_everywhere(lrrun: Callable[..., Any], workplace: Path) -> None:
+def test_one_function_is_found_everywhere(lrrun: Callable[..., Any], empty_folder: Path) -> None:
     listed = json.loads(lrrun("components", "scheduler", "--json").out)["scheduler"]
     (entry,) = [each for each in listed if each["name"] == "halving"]
     assert entry == {
@@ -61,7 +61,7 @@ def test_one_function_is_found_everywhere(lrrun: Callable[..., Any], workplace: 
     (seen,) = json.loads(lrrun("schedule", "halving every=25%", "--steps", "8", "--json").out)
     assert seen["lr"] == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125]
 
-    config = workplace / "c.yaml"
+    config = empty_folder / "c.yaml"
     config.write_text(
         "model: mlp\ndataset: digits\noptimizer: {name: sgd, lr: 0.8}\ntrain: {epochs: 1}\n"
         "scheduler: {name: halving, every: 5 steps}\n"
@@ -78,7 +78,7 @@ def test_one_function_is_found_everywhere(lrrun: Callable[..., Any], workplace: 
 
     from lrrun.render.gallery import write
 
-    write(workplace / "docs")
-    page = (workplace / "docs" / "schedules.md").read_text("utf-8")
+    write(empty_folder / "docs")
+    page = (empty_folder / "docs" / "schedules.md").read_text("utf-8")
     assert "### halving" in page
-    assert (workplace / "docs" / "schedules" / "halving.svg").exists()
+    assert (empty_folder / "docs" / "schedules" / "halving.svg").exists()

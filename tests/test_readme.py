@@ -24,8 +24,8 @@ def blocks(kind: str) -> list[str]:
     return re.findall(rf"```{kind}\n(.*?)```", README, flags=re.DOTALL)
 
 
-def test_the_commands_of_the_readme_run(lrrun: Callable[..., Any], workplace: Path) -> None:
-    shutil.copytree(ROOT / "configs", workplace / "configs")
+def test_the_commands_of_the_readme_run(lrrun: Callable[..., Any], empty_folder: Path) -> None:
+    shutil.copytree(ROOT / "configs", empty_folder / "configs")
     commands = [
         line[2:] for block in blocks("console") for line in block.splitlines() if line[:2] == "$ "
     ]
@@ -37,13 +37,13 @@ def test_the_commands_of_the_readme_run(lrrun: Callable[..., Any], workplace: Pa
         assert done.code == 0, (command, done.err)
     assert lrrun("train", "runs/digits-cosine-1/config.yaml", "--smoke").code == 0
     listed = set(re.findall(r"^  (\S+?)/? {2,}", README, flags=re.MULTILINE))
-    there = {each.name for each in (workplace / "runs" / "digits-cosine-1").iterdir()}
+    there = {each.name for each in (empty_folder / "runs" / "digits-cosine-1").iterdir()}
     assert there == {name for name in listed if name != "-"}
 
 
-def test_the_yaml_of_the_readme_is_a_config(lrrun: Callable[..., Any], workplace: Path) -> None:
+def test_the_yaml_of_the_readme_is_a_config(lrrun: Callable[..., Any], empty_folder: Path) -> None:
     whole, parts = blocks("yaml")
-    config = workplace / "c.yaml"
+    config = empty_folder / "c.yaml"
     config.write_text(whole)
     assert lrrun("check", config).code == 0
     config.write_text(re.sub(r"scheduler:.*\n", "", whole) + parts)

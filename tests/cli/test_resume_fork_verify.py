@@ -26,8 +26,8 @@ TRUNK = Path("runs/trunk-1")
 
 
 @pytest.fixture
-def trunk(lrrun: Lrrun, workplace: Path) -> Path:
-    (workplace / "c.yaml").write_text(CONFIG)
+def trunk(lrrun: Lrrun, empty_folder: Path) -> Path:
+    (empty_folder / "c.yaml").write_text(CONFIG)
     assert lrrun("train", "c.yaml", "-q").code == 0
     return TRUNK
 

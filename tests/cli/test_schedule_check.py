@@ -24,8 +24,8 @@ train: {epochs: 30}
 
 
 @pytest.fixture
-def config(workplace: Path) -> Path:
-    file = workplace / "c.yaml"
+def config(empty_folder: Path) -> Path:
+    file = empty_folder / "c.yaml"
     file.write_text(CONFIG)
     return file
 
@@ -50,7 +50,7 @@ def test_csv_holds_every_step(lrrun: Lrrun, config: Path) -> None:
     assert [float(row.split(",")[2]) for row in rows] == lr.tolist()
 
 
-def test_pictures_are_written(lrrun: Lrrun, workplace: Path) -> None:
+def test_pictures_are_written(lrrun: Lrrun, empty_folder: Path) -> None:
     assert lrrun("schedule", "cosine", "wsd", "--png", "a.png", "--svg", "a.svg").code == 0
     assert Path("a.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in Path("a.svg").read_text()
@@ -59,7 +59,7 @@ def test_pictures_are_written(lrrun: Lrrun, workplace: Path) -> None:
     assert "ends in .png or .svg" in wrong.err
 
 
-def test_a_plateau_is_played_out_under_metrics(lrrun: Lrrun, workplace: Path) -> None:
+def test_a_plateau_is_played_out_under_metrics(lrrun: Lrrun, empty_folder: Path) -> None:
     Path("m.txt").write_text("\n".join(["3", "2", "2", "2", "1", "1", "1", "1", "1", "1"]))
     spec = ["plateau patience=1 factor=0.5", "--steps", "100", "--steps-per-epoch", "10", "--json"]
     (seen,) = json.loads(lrrun("schedule", *spec, "--metrics", "m.txt").out)
@@ -83,7 +83,7 @@ def test_param_groups_with_schedules_of_their_own_are_shown(lrrun: Lrrun, config
     assert max(body["lr"]) == 0.05
 
 
-def test_export_prints_code_that_runs(lrrun: Lrrun, workplace: Path) -> None:
+def test_export_prints_code_that_runs(lrrun: Lrrun, empty_folder: Path) -> None:
     done = lrrun(
         "schedule", "cosine warmup=10%", "--steps", "50", "--lr", "0.2", "--export", "python"
     )
@@ -113,7 +113,7 @@ def test_export_prints_code_that_runs(lrrun: Lrrun, workplace: Path) -> None:
     ],
 )
 def test_what_cannot_be_shown(
-    lrrun: Lrrun, workplace: Path, arguments: list[str], code: int, message: str
+    lrrun: Lrrun, empty_folder: Path, arguments: list[str], code: int, message: str
 ) -> None:
     done = lrrun("schedule", *arguments)
     assert done.code == code

@@ -26,8 +26,8 @@ Lrrun = Callable[..., Any]
 
 
 @pytest.fixture
-def config(workplace: Path) -> Path:
-    file = workplace / "c.yaml"
+def config(empty_folder: Path) -> Path:
+    file = empty_folder / "c.yaml"
     file.write_text(CONFIG)
     return file
 
@@ -157,39 +157,41 @@ def test_divergence_is_exit_code_4_and_keeps_the_last_good_checkpoint(
     ],
 )
 def test_bad_input_is_one_message_exit_2_and_nothing_written(
-    lrrun: Lrrun, workplace: Path, text: str | None, arguments: tuple[str, ...], message: str
+    lrrun: Lrrun, empty_folder: Path, text: str | None, arguments: tuple[str, ...], message: str
 ) -> None:
     if "cuda" in arguments and torch.cuda.is_available():
         pytest.skip("this machine has the device that the test says is absent")
     if text is not None:
-        (workplace / "c.yaml").write_text(text)
-    before = tree(workplace)
+        (empty_folder / "c.yaml").write_text(text)
+    before = tree(empty_folder)
     done = lrrun("train", "c.yaml", *arguments)
     assert done.code == 2
     assert message in done.err
     assert done.err.startswith("lrrun: ")
     assert "Traceback" not in done.err
     assert done.out == ""
-    assert tree(workplace) == before
-    assert not (workplace / "runs").exists()
+    assert tree(empty_folder) == before
+    assert not (empty_folder / "runs").exists()
 
 
 @pytest.mark.parametrize("path", ["missing.csv", ".", "secret.csv"])
 def test_a_data_file_that_cannot_be_used_is_exit_3(
-    lrrun: Lrrun, workplace: Path, path: str
+    lrrun: Lrrun, empty_folder: Path, path: str
 ) -> None:
-    (workplace / "secret.csv").write_bytes(b"\xff\xfe\x00")
+    (empty_folder / "secret.csv").write_bytes(b"\xff\xfe\x00")
     dataset = f"dataset={{name: csv, path: {path}, target: y, task: regression}}"
-    (workplace / "c.yaml").write_text(CONFIG)
+    (empty_folder / "c.yaml").write_text(CONFIG)
     done = lrrun("train", "c.yaml", dataset)
     assert done.code == 3
     assert path in done.err
     assert "Traceback" not in done.err
-    assert not (workplace / "runs").exists()
+    assert not (empty_folder / "runs").exists()
 
 
-def test_a_component_of_ones_own_is_found_next_to_the_config(lrrun: Lrrun, workplace: Path) -> None:
-    folder = workplace / "mine"
+def test_a_component_of_ones_own_is_found_next_to_the_config(
+    lrrun: Lrrun, empty_folder: Path
+) -> None:
+    folder = empty_folder / "mine"
     folder.mkdir()
     (folder / "nets_of_mine.py").write_text(
         "import torch\n\n"
@@ -210,9 +212,9 @@ def test_a_component_of_ones_own_is_found_next_to_the_config(lrrun: Lrrun, workp
     assert "did you mean width?" in wrong.err
 
 
-def test_a_signal_ends_the_run_at_its_next_step(workplace: Path, config: Path) -> None:
+def test_a_signal_ends_the_run_at_its_next_step(empty_folder: Path, config: Path) -> None:
     command = [sys.executable, "-m", "lrrun", "train", str(config), "train.epochs=100000"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=workplace) as process:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=empty_folder) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("epoch    3"):

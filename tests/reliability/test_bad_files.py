@@ -67,25 +67,25 @@ def one_clear_answer(done: Any, code: int, message: str) -> None:
 
 
 @pytest.mark.parametrize("name", TABLES)
-def test_a_table(lrrun: Callable[..., Any], workplace: Path, name: str) -> None:
+def test_a_table(lrrun: Callable[..., Any], empty_folder: Path, name: str) -> None:
     content, message = TABLES[name]
-    (workplace / "c.yaml").write_text(CONFIG)
+    (empty_folder / "c.yaml").write_text(CONFIG)
     if content is not None:
-        (workplace / "d.csv").write_text(content)
-    before = tree(workplace)
+        (empty_folder / "d.csv").write_text(content)
+    before = tree(empty_folder)
     one_clear_answer(lrrun("train", "c.yaml"), 3, message)
-    assert tree(workplace) == before
+    assert tree(empty_folder) == before
 
 
-def test_b41_a_folder_for_a_table(lrrun, workplace: Path) -> None:
-    (workplace / "c.yaml").write_text(CONFIG)
-    (workplace / "d.csv").mkdir()
+def test_b41_a_folder_for_a_table(lrrun, empty_folder: Path) -> None:
+    (empty_folder / "c.yaml").write_text(CONFIG)
+    (empty_folder / "d.csv").mkdir()
     one_clear_answer(lrrun("train", "c.yaml"), 3, r"d\.csv: expected a CSV file, got a folder")
 
 
-def test_b46_mixed_newlines_are_read(lrrun, workplace: Path) -> None:
-    (workplace / "c.yaml").write_text(CONFIG)
-    (workplace / "d.csv").write_bytes((HEADER + ROWS).encode().replace(b"\n", b"\r\n", 7))
+def test_b46_mixed_newlines_are_read(lrrun, empty_folder: Path) -> None:
+    (empty_folder / "c.yaml").write_text(CONFIG)
+    (empty_folder / "d.csv").write_bytes((HEADER + ROWS).encode().replace(b"\n", b"\r\n", 7))
     assert lrrun("check", "c.yaml").code == 0
 
 
@@ -93,14 +93,14 @@ def test_b46_mixed_newlines_are_read(lrrun, workplace: Path) -> None:
 
 
 @pytest.fixture
-def runs(workplace: Path, small_run: Any, quick_disk: Any) -> Path:
+def runs(empty_folder: Path, small_run: Any, quick_disk: Any) -> Path:
     """runs/ with the finished runs good-1 and bad-1."""
     for name in ("good", "bad"):
-        run = small_run(workplace / "runs")
+        run = small_run(empty_folder / "runs")
         with quick_disk():
             run.begin()
         run.path.rename(run.runs / f"{name}-1")
-    return workplace / "runs"
+    return empty_folder / "runs"
 
 
 def shown(lrrun: Any) -> dict[str, Any]:
@@ -241,9 +241,9 @@ def test_b58_a_run_that_may_not_be_written_is_read(lrrun, runs: Path) -> None:
         (runs / "bad-1").chmod(0o755)
 
 
-def test_b59_a_moved_or_copied_run_works(lrrun, workplace: Path, runs: Path) -> None:
+def test_b59_a_moved_or_copied_run_works(lrrun, empty_folder: Path, runs: Path) -> None:
     before = json.loads(lrrun("show", "bad-1", "--json").out)
-    shutil.copytree(runs / "bad-1", workplace / "elsewhere" / "kept")
+    shutil.copytree(runs / "bad-1", empty_folder / "elsewhere" / "kept")
     shutil.rmtree(runs)
     after = json.loads(lrrun("show", "elsewhere/kept", "--json").out)
     assert after == before | {"name": "kept", "path": "elsewhere/kept"}
@@ -258,12 +258,12 @@ def test_b60_file_times_mean_nothing(lrrun, runs: Path, seconds: int) -> None:
 
 
 @pytest.mark.parametrize("make", ["file", "dangling", "outside"])
-def test_b35_what_is_no_run_folder(lrrun, workplace: Path, runs: Path, make: str) -> None:
+def test_b35_what_is_no_run_folder(lrrun, empty_folder: Path, runs: Path, make: str) -> None:
     path = runs / "odd-1"
     if make == "file":
         path.write_text("")
     else:
-        target = workplace / "outside"
+        target = empty_folder / "outside"
         (runs / "bad-1").rename(target)
         path.symlink_to(target if make == "outside" else "nowhere")
     one_clear_answer(lrrun("show", "odd-1"), 3, "odd-1' is (a link|not a run's folder)")

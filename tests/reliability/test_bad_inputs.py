@@ -132,13 +132,13 @@ CONFIGS: dict[str, tuple[str | bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_config(lrrun: Callable[..., Any], workplace: Path, name: str) -> None:
+def test_a_config(lrrun: Callable[..., Any], empty_folder: Path, name: str) -> None:
     text, message = CONFIGS[name]
-    (workplace / "c.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
-    (workplace / "evil.py").write_text("open('marker', 'w')\n")
-    before = tree(workplace)
+    (empty_folder / "c.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
+    (empty_folder / "evil.py").write_text("open('marker', 'w')\n")
+    before = tree(empty_folder)
     one_clear_answer(lrrun("train", "c.yaml"), 2, message)
-    assert tree(workplace) == before
+    assert tree(empty_folder) == before
 
 
 @pytest.mark.parametrize(
@@ -146,16 +146,16 @@ def test_a_config(lrrun: Callable[..., Any], workplace: Path, name: str) -> None
     [b"\xef\xbb\xbf" + BASE.replace("\n", "\r\n").encode(), BASE.replace("0.05", "5e-2").encode()],
     ids=["B13 byte order mark and CRLF", "B16 5e-2"],
 )
-def test_a_config_that_looks_odd_and_is_fine(lrrun, workplace: Path, text: bytes) -> None:
-    (workplace / "c.yaml").write_text(BASE)
+def test_a_config_that_looks_odd_and_is_fine(lrrun, empty_folder: Path, text: bytes) -> None:
+    (empty_folder / "c.yaml").write_text(BASE)
     plain = lrrun("check", "c.yaml", "--json")
-    (workplace / "c.yaml").write_bytes(text)
+    (empty_folder / "c.yaml").write_bytes(text)
     assert lrrun("check", "c.yaml", "--json") == plain and plain.code == 0
 
 
-def test_b01_b02_what_is_no_file(lrrun, workplace: Path) -> None:
-    (workplace / "folder").mkdir()
-    os.mkfifo(workplace / "pipe")
+def test_b01_b02_what_is_no_file(lrrun, empty_folder: Path) -> None:
+    (empty_folder / "folder").mkdir()
+    os.mkfifo(empty_folder / "pipe")
     for name, message in (
         ("no", "no such file"),
         ("folder", "is a f"),
@@ -165,9 +165,9 @@ def test_b01_b02_what_is_no_file(lrrun, workplace: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_b02_permission(lrrun, workplace: Path) -> None:
-    (workplace / "c.yaml").write_text(BASE)
-    (workplace / "c.yaml").chmod(0)
+def test_b02_permission(lrrun, empty_folder: Path) -> None:
+    (empty_folder / "c.yaml").write_text(BASE)
+    (empty_folder / "c.yaml").chmod(0)
     one_clear_answer(lrrun("train", "c.yaml"), 2, r"c\.yaml: permission denied")
 
 
@@ -184,12 +184,12 @@ COMMANDS: dict[str, tuple[list[str], int, str]] = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_a_command_line(lrrun, workplace: Path, name: str) -> None:
+def test_a_command_line(lrrun, empty_folder: Path, name: str) -> None:
     arguments, code, message = COMMANDS[name]
-    (workplace / "c.yaml").write_text(BASE)
-    before = tree(workplace)
+    (empty_folder / "c.yaml").write_text(BASE)
+    before = tree(empty_folder)
     one_clear_answer(lrrun(*arguments), code, message)
-    assert tree(workplace) == before
+    assert tree(empty_folder) == before
 
 
 @pytest.mark.parametrize(
@@ -210,23 +210,23 @@ def test_a_command_line(lrrun, workplace: Path, name: str) -> None:
         "é",
     ],
 )
-def test_b33_a_name_of_a_run(lrrun, workplace: Path, name: str) -> None:
-    (workplace / "c.yaml").write_text(BASE)
-    before = tree(workplace)
+def test_b33_a_name_of_a_run(lrrun, empty_folder: Path, name: str) -> None:
+    (empty_folder / "c.yaml").write_text(BASE)
+    before = tree(empty_folder)
     one_clear_answer(lrrun("train", "c.yaml", f"--name={name}"), 2, NAME_RULE)
-    assert tree(workplace) == before
+    assert tree(empty_folder) == before
 
 
 @pytest.mark.parametrize("name", ["a\x1b[2J", "a\x07", "a\x9bm"])
-def test_b33_a_name_that_a_terminal_would_obey(lrrun, workplace: Path, name: str) -> None:
-    (workplace / "c.yaml").write_text(BASE)
+def test_b33_a_name_that_a_terminal_would_obey(lrrun, empty_folder: Path, name: str) -> None:
+    (empty_folder / "c.yaml").write_text(BASE)
     one_clear_answer(lrrun("train", "c.yaml", f"--name={name}"), 2, "command line")
 
 
-def test_b30_code_that_fails_is_named_without_our_frames(lrrun, workplace: Path) -> None:
-    (workplace / "raising.py").write_text("undefined\n")
-    (workplace / "number.py").write_text("Model = 3\n")
-    (workplace / "c.yaml").write_text(BASE)
+def test_b30_code_that_fails_is_named_without_our_frames(lrrun, empty_folder: Path) -> None:
+    (empty_folder / "raising.py").write_text("undefined\n")
+    (empty_folder / "number.py").write_text("Model = 3\n")
+    (empty_folder / "c.yaml").write_text(BASE)
     for model, message in (
         ("raising:Model", "importing raising failed: NameError: name 'undefined'"),
         ("missing_module:Model", "there is no module 'missing_module'"),
@@ -234,7 +234,7 @@ def test_b30_code_that_fails_is_named_without_our_frames(lrrun, workplace: Path)
     ):
         changes = [f"model={{name: '{model}'}}", "--allow-code"]
         one_clear_answer(lrrun("train", "c.yaml", *changes), 2, message)
-    assert not (workplace / "runs").exists()
+    assert not (empty_folder / "runs").exists()
 
 
 def test_b31_no_such_command(lrrun) -> None:
@@ -242,8 +242,8 @@ def test_b31_no_such_command(lrrun) -> None:
     assert done.code == 2 and "No such command 'trian'. Did you mean 'train'?" in done.err
 
 
-def test_a_bad_config_is_answered_before_torch_is_loaded(workplace: Path) -> None:
-    (workplace / "c.yaml").write_text(BASE.replace("0.05", "fast"))
+def test_a_bad_config_is_answered_before_torch_is_loaded(empty_folder: Path) -> None:
+    (empty_folder / "c.yaml").write_text(BASE.replace("0.05", "fast"))
     code = (
         "import sys; sys.argv = ['lrrun', 'train', 'c.yaml']\n"
         "from lrrun.cli.main import run\n"

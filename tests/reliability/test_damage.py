@@ -75,12 +75,12 @@ def answers(lrrun: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", FILES)
 def test_reading_commands_say_the_same_or_one_clear_error(
-    lrrun: Any, workplace: Path, whole: Path, name: str
+    lrrun: Any, empty_folder: Path, whole: Path, name: str
 ) -> None:
     shutil.copytree(whole, "runs")
     before = answers(lrrun)
     for change in DAMAGES.values():
-        damage(workplace / "runs" / "a-1" / name, change)
+        damage(empty_folder / "runs" / "a-1" / name, change)
         after = answers(lrrun)
         for command in ("show", "compare"):
             assert after[command] in (before[command], None)
@@ -90,7 +90,7 @@ def test_reading_commands_say_the_same_or_one_clear_error(
         assert mine in before["list"] or mine["status"] == "unreadable"
         if name in ("run.json", "epochs.csv"):
             assert after["show"] is None
-        shutil.copy(whole / "a-1" / name, workplace / "runs" / "a-1" / name)
+        shutil.copy(whole / "a-1" / name, empty_folder / "runs" / "a-1" / name)
     assert answers(lrrun) == before
 
 

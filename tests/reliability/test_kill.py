@@ -79,11 +79,11 @@ def test_the_harness_sees_a_run_that_ended_differently(
     assert any("steps.csv" in each for each in work.tally.different)
 
 
-def started(workplace: Path, text: str, *arguments: str) -> subprocess.Popen[str]:
-    (workplace / "c.yaml").write_text(text)
+def started(empty_folder: Path, text: str, *arguments: str) -> subprocess.Popen[str]:
+    (empty_folder / "c.yaml").write_text(text)
     command = [sys.executable, "-u", "-m", "lrrun", "train", "c.yaml", *arguments]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=workplace
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=empty_folder
     )
 
 
@@ -97,10 +97,10 @@ def wait_for(process: subprocess.Popen[str], text: str) -> None:
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGUSR1"])
 def test_a_signal_ends_a_run_with_a_checkpoint_from_which_it_resumes(
-    lrrun: Callable[..., Any], workplace: Path, name: str
+    lrrun: Callable[..., Any], empty_folder: Path, name: str
 ) -> None:
     number = getattr(signal, name)
-    with started(workplace, SLOW) as process:
+    with started(empty_folder, SLOW) as process:
         wait_for(process, "epoch    2")
         process.send_signal(number)
         out, err = process.communicate(timeout=60)
@@ -112,10 +112,10 @@ def test_a_signal_ends_a_run_with_a_checkpoint_from_which_it_resumes(
     assert lrrun("verify", "slow", "--from", 0).code == 0
 
 
-def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(workplace: Path) -> None:
-    (workplace / "slow_model.py").write_text(SLOW_EVALUATION)
+def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(empty_folder: Path) -> None:
+    (empty_folder / "slow_model.py").write_text(SLOW_EVALUATION)
     text = SLOW.replace("batch_size: 64", "batch_size: 8")
-    with started(workplace, text, *SLOW_MODEL) as process:
+    with started(empty_folder, text, *SLOW_MODEL) as process:
         wait_for(process, "evaluating")
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
@@ -124,9 +124,9 @@ def test_a_signal_during_an_evaluation_does_not_wait_for_its_end(workplace: Path
     assert (info["status"], info["step"]) == ("interrupted", 3)
 
 
-def test_a_second_ctrl_c_ends_it_at_once(workplace: Path) -> None:
-    (workplace / "slow_model.py").write_text(SLOW_EVALUATION.replace("0.5", "60"))
-    with started(workplace, SLOW, *SLOW_MODEL) as process:
+def test_a_second_ctrl_c_ends_it_at_once(empty_folder: Path) -> None:
+    (empty_folder / "slow_model.py").write_text(SLOW_EVALUATION.replace("0.5", "60"))
+    with started(empty_folder, SLOW, *SLOW_MODEL) as process:
         wait_for(process, "evaluating")
         process.send_signal(signal.SIGINT)
         with pytest.raises(subprocess.TimeoutExpired):
@@ -137,9 +137,9 @@ def test_a_second_ctrl_c_ends_it_at_once(workplace: Path) -> None:
 
 
 def test_a_second_process_is_told_who_has_the_run(
-    lrrun: Callable[..., Any], workplace: Path
+    lrrun: Callable[..., Any], empty_folder: Path
 ) -> None:
-    with started(workplace, SLOW) as process:
+    with started(empty_folder, SLOW) as process:
         wait_for(process, "epoch    1")
         refused = lrrun("resume", "slow")
         process.kill()

@@ -37,14 +37,14 @@ TEXTS = [
 
 
 @pytest.fixture
-def runs(workplace: Path, small_run: Any, quick_disk: Any) -> Path:
+def runs(empty_folder: Path, small_run: Any, quick_disk: Any) -> Path:
     """runs/ with the finished runs good-1 and odd-1."""
     for name in ("good", "odd"):
-        run = small_run(workplace / "runs")
+        run = small_run(empty_folder / "runs")
         with quick_disk():
             run.begin()
         run.path.rename(run.runs / f"{name}-1")
-    return workplace / "runs"
+    return empty_folder / "runs"
 
 
 @pytest.mark.parametrize("text", TEXTS, ids=ascii)
@@ -140,9 +140,11 @@ def test_a_stream_that_was_closed_before_it_began(runs: Path, stream: str) -> No
     "name",
     ["with space", 'it\'s "quoted"', "[red]", "ü漢", "a\nb", "-rf", "$(touch x)", "x" * 200],
 )
-def test_odd_folders_of_runs(lrrun: Callable[..., Any], workplace: Path, runs: Path, name) -> None:
+def test_odd_folders_of_runs(
+    lrrun: Callable[..., Any], empty_folder: Path, runs: Path, name
+) -> None:
     before = lrrun("show", "good-1", "--json")
-    deep = workplace / name / ("y" * 200) / ("z" * 200) / "runs"
+    deep = empty_folder / name / ("y" * 200) / ("z" * 200) / "runs"
     deep.parent.mkdir(parents=True)
     runs.rename(deep)
     done = lrrun("show", "good-1", "--json", f"--runs-dir={deep}")
@@ -156,8 +158,8 @@ def test_odd_folders_of_runs(lrrun: Callable[..., Any], workplace: Path, runs: P
     assert lrrun("show", "none", f"--runs-dir={deep}").code == 2
 
 
-def test_a_current_folder_that_is_gone(runs: Path, workplace: Path) -> None:
-    gone = workplace / "gone"
+def test_a_current_folder_that_is_gone(runs: Path, empty_folder: Path) -> None:
+    gone = empty_folder / "gone"
     gone.mkdir()
     code = (
         "import os, sys; os.chdir(sys.argv[1]); os.rmdir(sys.argv[1])\n"

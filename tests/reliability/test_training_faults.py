@@ -75,9 +75,9 @@ def result(run: Path) -> dict[str, bytes]:
 
 @pytest.mark.parametrize("kind", ["kill", "full"])
 def test_a_training_that_is_stopped_anywhere_resumes_to_the_same_bytes(
-    lrrun: Any, workplace: Path, use_disk: Any, fast_disk: Any, kind: str
+    lrrun: Any, empty_folder: Path, use_disk: Any, fast_disk: Any, kind: str
 ) -> None:
-    (workplace / "c.yaml").write_text(CONFIG)
+    (empty_folder / "c.yaml").write_text(CONFIG)
     use_disk(fast_disk())
     assert lrrun("train", "c.yaml", "-q").code == 0
     straight = result(Path("runs/a-1"))
@@ -107,7 +107,7 @@ def test_a_training_that_is_stopped_anywhere_resumes_to_the_same_bytes(
 
 
 def test_nothing_goes_out_and_nothing_listens(
-    lrrun: Any, workplace: Path, monkeypatch: pytest.MonkeyPatch
+    lrrun: Any, empty_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object) -> None:
         raise AssertionError("the network was used")
@@ -115,7 +115,7 @@ def test_nothing_goes_out_and_nothing_listens(
     for name in ("connect", "connect_ex", "bind", "sendto"):
         monkeypatch.setattr(socket.socket, name, refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    (workplace / "c.yaml").write_text(CONFIG)
+    (empty_folder / "c.yaml").write_text(CONFIG)
     for arguments in (["train", "c.yaml", "-q"], ["show"], ["list"], ["resume", "a-1"], ["doctor"]):
         done = lrrun(*arguments)
         assert done.code == 0, done.err

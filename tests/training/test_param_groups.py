@@ -262,7 +262,7 @@ train: {steps: 4}
 """
 
 
-def test_a_run_logs_the_lr_of_each_group(lrrun, workplace: Path) -> None:
+def test_a_run_logs_the_lr_of_each_group(lrrun, empty_folder: Path) -> None:
     """Half the LR below the head, 8/32 of it at the head, falling to 0; the bias has 10% always."""
     Path("groups.yaml").write_text(CONFIG)
     result = lrrun("train", "groups.yaml", "--device", "cpu")
@@ -282,7 +282,7 @@ def test_a_run_logs_the_lr_of_each_group(lrrun, workplace: Path) -> None:
     assert written[0] == written[1]
 
 
-def test_the_first_loss_is_the_same_with_and_without_mup(lrrun, workplace: Path) -> None:
+def test_the_first_loss_is_the_same_with_and_without_mup(lrrun, empty_folder: Path) -> None:
     Path("groups.yaml").write_text(CONFIG)
     for override in ("train.steps=2", "optimizer={name: adamw, lr: 0.02}"):
         assert lrrun("train", "groups.yaml", override, "--device", "cpu").code == 0
@@ -295,7 +295,7 @@ def test_the_first_loss_is_the_same_with_and_without_mup(lrrun, workplace: Path)
 
 
 def test_a_list_of_one_value_per_group_is_refused_before_anything_is_written(
-    lrrun, workplace: Path
+    lrrun, empty_folder: Path
 ) -> None:
     text = CONFIG.replace("{name: linear}", "{name: SWALR, swa_lr: [0.1, 0.2]}")
     Path("groups.yaml").write_text(text)
