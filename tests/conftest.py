@@ -9,6 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.register_profile("search", deadline=None)
+settings.load_profile(os.environ.get("LRRUN_HYPOTHESIS", "same"))
+"""The examples are the same in every run; LRRUN_HYPOTHESIS=search looks for new ones."""
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ lists of these); their defaults are the config's defaults; its docstring is its 
 from __future__ import annotations
 
 import inspect
+import math
 import types
 import typing
 from collections.abc import Callable
@@ -196,6 +197,8 @@ def _read_plain(kind: Any, written: object) -> Any:
         return float(written)
     if not isinstance(written, kind):
         raise wrong
+    if kind is float and not math.isfinite(written):
+        raise ValueError(f"expected a finite number, got {written!r}")
     return written
 
 

@@ -68,10 +68,12 @@ def _edges(span: Span, cycle: Length | None, cycles: int | None, growth: float) 
     if cycles is not None:
         if cycles < 1:
             raise BadArgument("cycles", f"expected at least 1, got {cycles}")
+        text = f"{cycles} cycles do not fit into {span.steps} steps: the shortest has no step"
+        if (cycles - 1) * np.log(growth) > np.log(2 * span.steps):  # nor into a float, perhaps
+            raise BadArgument("cycles", text)
         ends = np.cumsum(growth ** np.arange(cycles, dtype=np.float64))
         edges: Array = np.rint(np.concatenate([[0.0], ends]) * (span.steps / ends[-1]))
         if np.diff(edges).min() < 1:
-            text = f"{cycles} cycles do not fit into {span.steps} steps: the shortest has no step"
             raise BadArgument("cycles", text)
         return edges
     assert cycle is not None  # one of the two was given

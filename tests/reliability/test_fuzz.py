@@ -59,7 +59,7 @@ values = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 @given(st.data())
 def test_any_arguments_give_a_schedule_or_a_message(data: Any) -> None:
     """Over the whole catalogue, other libraries' names included: no other exception, no nan."""
