@@ -75,9 +75,9 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> str:
     """
     names = sorted(known)
     match = nearest(name, names)
-    hint = f"did you mean {match}? " if match else ""
+    hint = f"; did you mean {match}?" if match else ""
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")
-    return f"unknown {kind} {name!r}; {hint}({len(names)} known: {shown})"
+    return f"unknown {kind} {name!r}{hint} ({len(names)} known: {shown})"
 
 
 def is_import_path(name: str) -> bool:
