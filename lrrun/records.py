@@ -6,7 +6,7 @@ numbers are plain Python numbers: nothing here knows torch, files or the clock's
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -28,6 +28,37 @@ class StepRecord:
     loss: float
     grad_norm: float | None = None
     driven: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class StepBlock:
+    """Consecutive updates of one run in columns: what as many StepRecords say, at less cost.
+
+    `first` is the index of the first one. `lr` has a column for each param group, `driven` one for
+    each thing that is scheduled beside the LR; all columns have one length.
+
+    >>> [row.step for row in StepBlock(7, ([0.1, 0.1],), [2.0, 1.5])]
+    [7, 8]
+    """
+
+    first: int
+    lr: tuple[list[float], ...]
+    loss: list[float]
+    grad_norm: list[float] | None = None
+    driven: tuple[list[float], ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.loss)
+
+    def __iter__(self) -> Iterator[StepRecord]:
+        for k, loss in enumerate(self.loss):
+            yield StepRecord(
+                self.first + k,
+                tuple(column[k] for column in self.lr),
+                loss,
+                None if self.grad_norm is None else self.grad_norm[k],
+                tuple(column[k] for column in self.driven),
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +84,23 @@ class EpochRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class HeadroomRecord:
+    """The update of `step`, measured: how far its LR is from the critical one.
+
+    `headroom` is lr / critical_lr, the same for all param groups: below 1 the update lowered the
+    loss of its own rows, at 0.1 it could have been ten times larger before it would not. 0 and inf
+    where no end was found. `update_ratio` is the norm of what the update added over that of the
+    weights, `group_ratios` the same for each of several param groups.
+    """
+
+    step: int
+    lr: tuple[float, ...]
+    headroom: float
+    update_ratio: float
+    group_ratios: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Incident:
     """Something that a run survived and that its record must not hide.
 
@@ -74,7 +122,7 @@ class Notice:
     sentence: str
 
 
-Record = StepRecord | EpochRecord
+Record = StepRecord | EpochRecord | HeadroomRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +132,23 @@ class Outcome:
     status: Status
     sentence: str
     step: int
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One run of a sweep, reduced to what its analysis needs.
+
+    `values` holds the value of every axis of the sweep, by config key; `seed` is the run's. `loss`
+    is the number that the sweep makes small, nan where there is none; `steps` the updates done.
+    `status` is the run's, or what the sweep made of it; only what is completed or diverged counts.
+    """
+
+    values: Mapping[str, object]
+    seed: int
+    status: str
+    loss: float
+    steps: int
+    diverged: bool
 
 
 _GROWING = frozenset(

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from lrrun.errors import KeyPath, UsageError, dotted
 from lrrun.records import Status, higher_is_better
 from lrrun.registry import unknown
 from lrrun.runlog.summary import Summary
-from lrrun.runlog.table import Floats
 
 IGNORED_KEYS = frozenset({"name"})
+
+_NAMED = 8
+"""Runs that a sentence names; it counts the rest."""
 
 
 class _Missing:
@@ -30,7 +31,10 @@ MISSING = _Missing()
 
 @dataclass(frozen=True)
 class RunView:
-    """What a comparison needs to know of a run; `lr_sum` is None unless every step was logged."""
+    """What a comparison needs to know of a run.
+
+    `lr_sum` is None unless every step was logged, and has been read.
+    """
 
     name: str
     status: Status
@@ -87,7 +91,7 @@ def _shared_metric(runs: Sequence[RunView]) -> str | None:
     names = [run.summary.metric for run in runs if run.summary.metric is not None]
     if "val_loss" in names or not names:
         return "val_loss" if names else None
-    return max(names, key=names.count)
+    return Counter(names).most_common(1)[0][0]
 
 
 def order(comparison: Comparison, by: str) -> tuple[int, ...]:
@@ -170,17 +174,10 @@ def caution(comparison: Comparison) -> str:
     """What keeps the verdict from being the last word, or an empty text."""
     unfinished = [run.name for run in comparison.runs if run.status == "running"]
     if unfinished:
-        return f"Still running, or its process died: {', '.join(unfinished)}."
+        more = f" and {len(unfinished) - _NAMED} more" if len(unfinished) > _NAMED else ""
+        return f"Still running, or its process died: {', '.join(unfinished[:_NAMED])}{more}."
     if [each.key for each in comparison.differences] == ["seed"]:
         return "The runs differ in nothing but the seed: the gap is the spread between seeds."
     seeds = {repr(run.config.get("seed")) for run in comparison.runs}
     one_each = len(seeds) == 1 and comparison.metric is not None
     return "One seed each: a gap this size may be the seed's doing." if one_each else ""
-
-
-def lr_sum(steps: Mapping[str, Floats], updates: int) -> float | None:
-    """Σ lr over all updates (first param group); None where not every update was logged."""
-    column = "lr" if "lr" in steps else next((c for c in steps if c.startswith("lr/")), None)
-    index = steps["step"]
-    whole = index.size == updates > 0 and index[0] == 0 and index[-1] == updates - 1
-    return float(np.sum(steps[column])) if column and whole else None

@@ -54,6 +54,58 @@ def reduce_curve(x: Floats, y: Floats, buckets: int) -> Envelope:
     )
 
 
+class Thinning:
+    """A curve that comes block by block, of any length, in a bounded number of buckets.
+
+    A bucket holds `size` neighbouring points, by where they begin and end and their lowest and
+    highest finite values. Where `buckets` (even) are full, each two neighbours become one, and
+    `size` doubles: memory does not grow with the curve, and no spike is lost.
+    """
+
+    def __init__(self, buckets: int = 8192) -> None:
+        if buckets < 2 or buckets % 2:
+            raise ValueError(f"expected an even number of buckets, got {buckets}")
+        self.size = 1
+        self._most = buckets
+        self._full = np.empty((4, 0))  # first x, last x, low, high of each bucket
+        self._rest = np.empty((2, 0))  # x, y of fewer points than a bucket takes
+
+    def add(self, x: Floats, y: Floats) -> None:
+        """Take the next points, x and y of shape (n,)."""
+        points = np.concatenate([self._rest, np.stack([x, np.where(np.isfinite(y), y, np.nan)])], 1)
+        while take := min(points.shape[1] // self.size, self._most - self._full.shape[1]):
+            now, points = np.split(points, [take * self.size], axis=1)
+            self._full = np.concatenate([self._full, _buckets(now, take)], axis=1)
+            if self._full.shape[1] == self._most:
+                first, _, low, high = self._full[:, ::2]
+                _, last, other_low, other_high = self._full[:, 1::2]
+                self._full = np.stack(
+                    [first, last, np.fmin(low, other_low), np.fmax(high, other_high)]
+                )
+                self.size *= 2
+        self._rest = points
+
+    def line(self) -> tuple[Floats, Floats]:
+        """(x, y) to draw: the points as they came, or a zigzag between lows and highs of buckets.
+
+        >>> thinning = Thinning(4)
+        >>> thinning.add(np.arange(5.0), np.array([1.0, 9, 2, 3, 4]))
+        >>> [values.tolist() for values in thinning.line()]
+        [[0.0, 1.0, 2.0, 3.0, 4.0, 4.0], [1.0, 9.0, 2.0, 3.0, 4.0, 4.0]]
+        """
+        last = [_buckets(self._rest, 1)] if self._rest.size else []
+        first_x, last_x, low, high = np.concatenate([self._full, *last], axis=1)
+        if self.size == 1:
+            return first_x, low
+        return np.stack([first_x, last_x], 1).ravel(), np.stack([low, high], 1).ravel()
+
+
+def _buckets(points: Floats, count: int) -> Floats:
+    """First x, last x, low and high, shape (4, count), of points (2, n) in equal buckets."""
+    x, y = points.reshape(2, count, -1)
+    return np.stack([x[:, 0], x[:, -1], np.fmin.reduce(y, axis=1), np.fmax.reduce(y, axis=1)])
+
+
 def ceiling(curves: Sequence[Floats]) -> float | None:
     """A height above which loss curves say only that a run blew up; None where all stay below it.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +14,15 @@ from lrrun.errors import UsageError
 
 if TYPE_CHECKING:
     from lrrun.analysis.compare import Comparison, RunView
+    from lrrun.analysis.course import Course
     from lrrun.render.plots import Curve
     from lrrun.runlog.reader import Run
+
+SHOWN = 20
+"""Runs in the tables, the first in the chosen order, unless all are asked for."""
+
+DRAWN = 8
+"""Runs whose curves are drawn, the best of the ranking: as many as there are colours."""
 
 
 def compare(
@@ -25,6 +34,10 @@ def compare(
     sort: Annotated[
         str, typer.Option("--sort", help="Order of the rows: rank, given, name, time, or a metric.")
     ] = "rank",
+    every: Annotated[
+        bool,
+        typer.Option("--all", help=f"Show every run, not the first {SHOWN}, and read its steps."),
+    ] = False,
     plots: PlotsFlag = True,
     json_output: JsonFlag = False,
 ) -> None:
@@ -35,6 +48,10 @@ def compare(
     opened = _open(runs, runs_dir)
     comparison = lay_side_by_side([_view(name, run) for name, run in opened.items()])
     indices = order(comparison, sort)
+    shown = indices if every else indices[:SHOWN]
+    drawn = comparison.ranking[:DRAWN] if plots and not json_output else ()
+    courses = _courses(list(opened.values()), {*shown, *drawn})
+    comparison = _with_lr_sums(comparison, courses)
     if json_output:
         from lrrun.runlog import strict_json
 
@@ -44,13 +61,19 @@ def compare(
     from lrrun.render.terminal import make_console
 
     console = make_console()
-    print_comparison(console, comparison, indices)
+    print_comparison(console, comparison, shown)
     if plots:
         names = list(opened)
-        by_rank = [(names[index], opened[names[index]]) for index in comparison.ranking]
         metric = comparison.metric or "loss"
-        losses = [loss_curve(name, run, metric) for name, run in by_rank]
-        print_loss_and_lr(console, metric, losses, [lr_curve(name, run) for name, run in by_rank])
+        found = [(names[index], opened[names[index]], courses[index]) for index in drawn]
+        if len(drawn) < len(names):
+            console.print(f"\nThe curves of the best {len(drawn)}:")
+        print_loss_and_lr(
+            console,
+            metric,
+            [loss_curve(name, run, course, metric) for name, run, course in found],
+            [lr_curve(name, run, course) for name, run, course in found],
+        )
 
 
 def _open(references: list[str], runs_dir: Path) -> dict[str, Run]:
@@ -62,27 +85,41 @@ def _open(references: list[str], runs_dir: Path) -> dict[str, Run]:
             f"compare needs two runs or more, got {len(references)}; `lrrun list` names them, "
             "`lrrun show RUN` explains one"
         )
-    folders: list[Path] = []
+    folders: dict[Path, str] = {}
+    opened: list[Run] = []
     for reference in references:
         folder = find_run(reference, runs_dir)
-        for earlier, other in zip(references, folders, strict=False):
-            if folder.resolve() == other.resolve():
-                raise UsageError(f"{earlier!r} and {reference!r} are one run: {str(folder)!r}")
-        folders.append(folder)
-    opened = [Run.open(folder) for folder in folders]
-    names = [run.name for run in opened]
-    labels = [run.name if names.count(run.name) == 1 else str(run.path) for run in opened]
-    return dict(zip(labels, opened, strict=True))
+        earlier = folders.setdefault(folder.resolve(), reference)
+        if len(folders) == len(opened):
+            raise UsageError(f"{earlier!r} and {reference!r} are one run: {str(folder)!r}")
+        opened.append(Run.open(folder))
+    names = Counter(run.name for run in opened)
+    return {run.name if names[run.name] == 1 else str(run.path): run for run in opened}
 
 
 def _view(name: str, run: Run) -> RunView:
-    from lrrun.analysis.compare import RunView, lr_sum
+    from lrrun.analysis.compare import RunView
 
-    total = lr_sum(run.steps, run.summary.steps)
-    return RunView(name, run.status, run.sentence, run.config, run.summary, total)
+    return RunView(name, run.status, run.sentence, run.config, run.summary)
 
 
-def loss_curve(name: str, run: Run, metric: str) -> Curve:
+def _courses(runs: Sequence[Run], indices: Iterable[int]) -> dict[int, Course]:
+    """The steps of the runs at `indices`: of thousands, no more are read than are shown."""
+    from lrrun.analysis.course import follow
+
+    return {index: runs[index].fold_steps(follow) for index in sorted(indices)}
+
+
+def _with_lr_sums(comparison: Comparison, courses: Mapping[int, Course]) -> Comparison:
+    from dataclasses import replace
+
+    runs = list(comparison.runs)
+    for index, course in courses.items():
+        runs[index] = replace(runs[index], lr_sum=course.lr_sum(runs[index].summary.steps))
+    return replace(comparison, runs=tuple(runs))
+
+
+def loss_curve(name: str, run: Run, course: Course, metric: str) -> Curve:
     """The metric over steps; the training loss of every logged step where it has too few values."""
     import numpy as np
 
@@ -92,24 +129,22 @@ def loss_curve(name: str, run: Run, metric: str) -> Curve:
     if values is not None and np.isfinite(values).sum() >= 2:
         known = ~np.isnan(values)
         return Curve(name, run.epochs["step"][known], values[known])
-    loss = run.steps.get("loss", np.full(run.steps["step"].size, np.nan))
-    return Curve(f"{name} (training)", run.steps["step"], loss)
+    return Curve(f"{name} (training)", *course.loss)
 
 
-def lr_curve(name: str, run: Run) -> Curve:
+def lr_curve(name: str, run: Run, course: Course) -> Curve:
     """The LR of the first param group over steps, from every logged step, else from the epochs."""
     from lrrun.render.plots import Curve
     from lrrun.runlog.summary import lr_columns
 
-    table = run.steps if run.steps["step"].size > 1 else run.epochs
-    columns = lr_columns(table)
-    values = table[columns[0]] if columns else table["step"][:0]
-    return Curve(name, table["step"][: values.size], values)
+    if course.rows > 1:
+        return Curve(name, *course.lr)
+    columns = lr_columns(run.epochs)
+    values = run.epochs[columns[0]] if columns else run.epochs["step"][:0]
+    return Curve(name, run.epochs["step"][: values.size], values)
 
 
 def _as_data(comparison: Comparison, indices: tuple[int, ...]) -> dict[str, Any]:
-    from dataclasses import asdict
-
     from lrrun.analysis.compare import MISSING, caution, verdict
 
     names = [run.name for run in comparison.runs]
@@ -134,7 +169,7 @@ def _as_data(comparison: Comparison, indices: tuple[int, ...]) -> dict[str, Any]
                 "name": run.name,
                 "status": run.status,
                 "sentence": run.sentence,
-                **asdict(run.summary),
+                **vars(run.summary),
                 "lr_sum": run.lr_sum,
             }
             for run in (comparison.runs[index] for index in indices)

@@ -17,11 +17,12 @@ def list_(runs_dir: RunsDir = DEFAULT_RUNS_DIR, json_output: JsonFlag = False) -
     from lrrun.runlog.reader import BrokenRun, list_runs
 
     found = list_runs(runs_dir)
-    rows = [(run, *_summary(run)) for run in found]
     if json_output:
         from lrrun.runlog import strict_json
 
-        print(strict_json.dumps([_as_data(*row) for row in rows]))
+        runs = (_as_data(run, *_summary(run)) for run in found)
+        for line in strict_json.lines(runs):
+            print(line)
         return
     from lrrun.render.runs import print_run_list
     from lrrun.render.terminal import make_console, printable
@@ -33,6 +34,7 @@ def list_(runs_dir: RunsDir = DEFAULT_RUNS_DIR, json_output: JsonFlag = False) -
             soft_wrap=True,
         )
         return
+    rows = [(run, *_summary(run)) for run in found]
     whole = [(run, summary) for run, summary, _ in rows if not isinstance(run, BrokenRun)]
     if whole:
         print_run_list(console, whole)
@@ -54,8 +56,6 @@ def _summary(run: Run | BrokenRun) -> tuple[Summary | None, str]:
 
 
 def _as_data(run: Run | BrokenRun, summary: Summary | None, problem: str) -> dict[str, Any]:
-    from dataclasses import asdict
-
     from lrrun.runlog.reader import BrokenRun
 
     if isinstance(run, BrokenRun):
@@ -63,9 +63,10 @@ def _as_data(run: Run | BrokenRun, summary: Summary | None, problem: str) -> dic
     return {
         "name": run.name,
         "status": run.status,
+        **({"abandoned": run.abandoned} if run.status == "running" else {}),
         "sentence": run.sentence,
         "created": run.created,
         "config": run.config,
-        **(asdict(summary) if summary else {}),
+        **(vars(summary) if summary else {}),
         **({"problem": problem} if problem else {}),
     }

@@ -9,6 +9,7 @@ import typer
 from lrrun.cli.options import DEFAULT_RUNS_DIR, JsonFlag, PlotsFlag, RunsDir
 
 if TYPE_CHECKING:
+    from lrrun.analysis.course import Course
     from lrrun.runlog.reader import Run
 
 
@@ -21,44 +22,54 @@ def show(
     json_output: JsonFlag = False,
 ) -> None:
     """Show one run: its outcome, config, epochs, loss and LR curves, and files."""
+    from lrrun.analysis.course import follow
     from lrrun.runlog.reader import Run, find_run
 
     opened = Run.open(find_run(run, runs_dir))
+    course = opened.fold_steps(follow)
     if json_output:
         from lrrun.runlog import strict_json
 
-        print(strict_json.dumps(_as_data(opened)))
+        print(strict_json.dumps(_as_data(opened, course)))
         return
     from lrrun.cli.compare import loss_curve, lr_curve
     from lrrun.render.comparison import print_loss_and_lr
     from lrrun.render.facts import print_findings
+    from lrrun.render.headroom import print_headroom
     from lrrun.render.runs import print_files, print_run
     from lrrun.render.terminal import make_console
 
     console = make_console()
     print_run(console, opened)
-    print_findings(console, _findings(opened))
+    print_findings(console, _findings(opened, course))
     if plots and opened.epochs["step"].size:
         several = opened.epochs["step"].size > 1
         tabled = ("val_loss", "train_loss") if several else ("loss",)
         names = [name for name in tabled if name == "loss" or name in opened.epochs]
-        losses = [loss_curve(name, opened, name) for name in names]
-        print_loss_and_lr(console, "loss", losses, [lr_curve("lr", opened)])
+        losses = [loss_curve(name, opened, course, name) for name in names]
+        print_loss_and_lr(console, "loss", losses, [lr_curve("lr", opened, course)])
+    if plots:
+        print_headroom(console, opened.headroom)
     print_files(console, opened.path, opened.files())
 
 
-def _findings(run: Run) -> list[str]:
+def _findings(run: Run, course: Course) -> list[str]:
     """What the run's numbers say beside its outcome; nothing of a smoke run, which is too short."""
     from lrrun.analysis.explain import at_chance
+    from lrrun.analysis.headroom import explain_headroom
 
-    best = run.summary.best.get("val_loss")
-    chance, lrs = run.info.get("chance_loss"), run.steps.get("lr")
-    if run.info.get("smoke") or best is None or not isinstance(chance, float):
+    if run.info.get("smoke"):
         return []
-    return list(at_chance(best.value, chance, float(lrs.max()) if lrs is not None else best.lr[0]))
+    found = list(explain_headroom(run.headroom.get("headroom", run.headroom["step"])))
+    best = run.summary.best.get("val_loss")
+    chance = run.info.get("chance_loss")
+    if best is not None and isinstance(chance, float):
+        peak = course.peak_lr if course.rows else best.lr[0]
+        found += at_chance(best.value, chance, peak)
+    return found
 
 
-def _as_data(run: Run) -> dict[str, Any]:
+def _as_data(run: Run, course: Course) -> dict[str, Any]:
     from dataclasses import asdict
 
     return {
@@ -66,7 +77,8 @@ def _as_data(run: Run) -> dict[str, Any]:
         "name": run.name,
         "path": str(run.path),
         **asdict(run.summary),
-        "findings": _findings(run),
+        "findings": _findings(run, course),
         "table": run.epochs,
+        "headroom": run.headroom,
         "files": dict(run.files()),
     }

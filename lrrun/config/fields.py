@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    TypeAdapter,
+    WithJsonSchema,
+)
 
 from lrrun.registry import RUN_NAME, RUN_NAME_RULE, is_run_name
 from lrrun.units import Length
@@ -48,3 +56,9 @@ RunName = Annotated[
 ]
 Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Seed = Annotated[int, Field(ge=0, le=2**63 - 1)]
+
+
+@functools.cache
+def adapter(kind: Any) -> TypeAdapter[Any]:
+    """What reads a value of this type, strictly; a sweep reads thousands."""
+    return TypeAdapter(kind, config={"strict": True})

@@ -13,6 +13,9 @@ from lrrun.schedules.base import Schedule
 from lrrun.schedules.spec import build
 from lrrun.units import Units
 
+DRIVEN = ("momentum", "weight_decay", "batch_size")
+"""What can be scheduled beside the LR, in the order of the log's columns."""
+
 
 def plan_schedules(
     experiment: Experiment,
@@ -83,7 +86,7 @@ def driven_names(experiment: Experiment, schedule: Schedule) -> tuple[str, ...]:
     driven = set(experiment.co_schedules)
     if schedule.momentum(np.arange(1)) is not None:
         driven.add("momentum")
-    return tuple(name for name in ("momentum", "weight_decay", "batch_size") if name in driven)
+    return tuple(name for name in DRIVEN if name in driven)
 
 
 def written_lrs(experiment: Experiment) -> dict[str, float]:

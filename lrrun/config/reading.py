@@ -6,18 +6,19 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ValidationError
 
 from lrrun.config.base import Section
 from lrrun.config.base_lr import lr_problems
 from lrrun.config.checkpoint import Checkpoint
 from lrrun.config.datasets import DATASETS, CustomDataset
 from lrrun.config.experiment import Experiment
-from lrrun.config.fields import RunName, Seed
+from lrrun.config.fields import RunName, Seed, adapter
 from lrrun.config.messages import problems_of
 from lrrun.config.models import MODELS, CustomModel, Model
 from lrrun.config.optimizers import Mup, OptimizerSpec
 from lrrun.config.overrides import apply_overrides
+from lrrun.config.sweep import Sweep
 from lrrun.config.train import Train
 from lrrun.config.yaml_text import Document, parse_document, read_document
 from lrrun.errors import ConfigError, KeyPath, Problem
@@ -37,6 +38,7 @@ KEYS = (
     "train",
     "checkpoint",
     "folder",
+    "sweep",
 )
 """The top-level keys of a config."""
 
@@ -96,6 +98,8 @@ class _Reader:
         co_schedules = self.co_schedules(data)
         train = self.section(data, "train", Train)
         checkpoint = self.section({"checkpoint": {}, **data}, "checkpoint", Checkpoint)
+        if "sweep" in data:
+            self.section(data, "sweep", Sweep)
         if optimizer is not None and parts:
             self.problems += lr_problems(optimizer, parts, group_parts)
         if model is not None and optimizer is not None and optimizer.mup is not None:
@@ -269,7 +273,7 @@ class _Reader:
 
     def checked(self, kind: Any, written: object, path: KeyPath) -> Any:
         try:
-            return TypeAdapter(kind, config={"strict": True}).validate_python(written)
+            return adapter(kind).validate_python(written)
         except ValidationError as error:
             self.problems += problems_of(error, BaseModel, path)
             return None

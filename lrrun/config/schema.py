@@ -13,6 +13,7 @@ from lrrun.config.datasets import DATASETS
 from lrrun.config.models import MODELS
 from lrrun.config.optimizers import OptimizerSpec
 from lrrun.config.reading import CO_SCHEDULED
+from lrrun.config.sweep import Sweep
 from lrrun.config.train import Train
 from lrrun.registry import IMPORT_PATH
 from lrrun.schedules.catalogue import CATALOGUE, Entry, Parameter, Section
@@ -56,6 +57,7 @@ def json_schema() -> dict[str, Any]:
             },
             "train": _section(Train, definitions),
             "checkpoint": _section(Checkpoint, definitions),
+            "sweep": _section(Sweep, definitions),
             "folder": {"type": "string", "description": "where relative paths start"},
         },
         "$defs": {**definitions, "part": _part()},

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from lrrun.config.base import Section
 from lrrun.config.fields import Count, LengthField, TokensField
+from lrrun.units import Length
 
 
 class EarlyStopping(Section):
@@ -21,6 +22,13 @@ class EarlyStopping(Section):
     """Whether a smaller or a larger value is better."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """An improvement must be larger than this."""
+
+
+class Headroom(Section):
+    """Measure now and then how far the LR is from the one at which an update stops helping."""
+
+    every: LengthField = Length(50, "steps")
+    """How often to measure; a measurement costs about ten forward passes on the update's rows."""
 
 
 class Train(Section):
@@ -50,12 +58,18 @@ class Train(Section):
     """Decay of an exponential moving average of the weights; where given, it is evaluated."""
     precision: Literal["fp32", "bf16", "fp16"] = "fp32"
     """Autocast type of the forward pass; fp16 scales the loss."""
-    compile: bool = False
-    """Compile the model with torch.compile."""
+    compile: bool | Literal["auto"] = False
+    """Compile the training step (10 to 20 seconds, once); auto does so for runs of 100,000 updates
+    and more where a compiler is found."""
+    cuda_graph: bool | Literal["auto"] = "auto"
+    """Launch all kernels of a step's forward and backward pass at once, on CUDA and for built-in
+    models; auto does so where the step is small."""
     grad_norm: bool = False
     """Log the gradients' norm at every step and epoch."""
     log_every: Count = 1
     """Steps between rows of steps.csv."""
+    headroom: Headroom | None = None
+    """Log LR / critical LR and update-to-weight ratios to headroom.csv; changes nothing else."""
     early_stopping: EarlyStopping | None = None
     """End the run early; by default it runs to its horizon."""
     divergence_factor: Annotated[float, Field(gt=1)] = 10.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,7 +11,7 @@ from rich.console import Console
 
 from lrrun.analysis.compare import Comparison, RunView, caution, verdict
 from lrrun.analysis.curves import ceiling, spans_decades
-from lrrun.render.numbers import duration, metric, number, rates
+from lrrun.render.numbers import count, duration, metric, number, rates
 from lrrun.render.plots import Curve, line_plot
 from lrrun.render.tables import STATUS_COLORS, Column, print_columns, print_table
 from lrrun.render.terminal import printable
@@ -22,7 +23,10 @@ _RUNS_AS_COLUMNS = 3
 def print_comparison(
     console: Console, comparison: Comparison, order: Sequence[int] | None = None
 ) -> None:
-    """Print the differing keys, the results in `order` (by rank if None) and the verdict."""
+    """Print the differing keys, the results of the runs in `order`, and the verdict over all.
+
+    `order` holds indices, all by rank if None; runs that are not in it are counted.
+    """
     order = comparison.ranking if order is None else order
     print_differences(console, comparison, order)
     console.print()
@@ -30,6 +34,10 @@ def print_comparison(
     for run in (comparison.runs[index] for index in order):
         if run.status != "completed":
             console.print(printable(f"{run.name} {run.status}: {run.sentence or 'no end yet'}"))
+    if rest := set(range(len(comparison.runs))).difference(order):
+        ends = Counter(comparison.runs[index].status for index in rest)
+        counted = ", ".join(f"{count(number)} {status}" for status, number in ends.most_common())
+        console.print(f"and {count(len(rest))} more ({counted}); --all shows them", style="dim")
     console.print()
     console.print(printable(verdict(comparison)), style="bold")
     if note := caution(comparison):
@@ -56,8 +64,9 @@ def print_differences(console: Console, comparison: Comparison, order: Sequence[
 
 def _result_columns(comparison: Comparison, order: Sequence[int]) -> list[Column]:
     runs = [comparison.runs[index] for index in order]
+    rank = {index: place for place, index in enumerate(comparison.ranking, start=1)}
     columns = [
-        Column("#", [str(comparison.ranking.index(index) + 1) for index in order], "right"),
+        Column("#", [str(rank[index]) for index in order], "right"),
         Column("run", [run.name for run in runs], style="cyan"),
     ]
     main = comparison.metric

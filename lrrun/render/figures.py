@@ -31,7 +31,7 @@ def schedule_figure(previews: Sequence[Preview], file: Path) -> None:
     Raises UsageError for another ending, EnvironmentFault where matplotlib is not installed or the
     file cannot be written.
     """
-    figure, axes = _new_figure(file)
+    figure, axes = new_figure(file)
     for seen in previews:
         axes.plot(*_thinned(seen.steps, seen.lr), label=printable(seen.name))
     axes.set_xlabel("step")
@@ -43,7 +43,7 @@ def schedule_figure(previews: Sequence[Preview], file: Path) -> None:
             text.set_parse_math(False)
     else:
         axes.set_title(printable(previews[0].name), parse_math=False)
-    _save(figure, file)
+    save(figure, file)
 
 
 def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -54,7 +54,8 @@ def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return np.repeat(envelope.x, 2), np.stack([envelope.low, envelope.high], axis=1).ravel()
 
 
-def _new_figure(file: Path) -> tuple[Any, Any]:
+def new_figure(file: Path, panels: int = 1) -> tuple[Any, Any]:
+    """A figure for `file` and its axes: one, or an array of several side by side."""
     if file.suffix.lower() not in FORMATS:
         raise UsageError(f"{str(file)!r}: expected a name that ends in .png or .svg")
     try:
@@ -63,11 +64,12 @@ def _new_figure(file: Path) -> tuple[Any, Any]:
         raise EnvironmentFault(
             "pictures need matplotlib, which is not installed: pip install 'lrrun[plots]'"
         ) from None
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    return figure, figure.subplots()
+    figure = Figure(figsize=(8 + 4 * (panels - 1), 4.5), layout="constrained")
+    return figure, figure.subplots(1, panels)
 
 
-def _save(figure: Any, file: Path) -> None:
+def save(figure: Any, file: Path) -> None:
+    """Write a figure in the format that its file's name ends in."""
     picture = BytesIO()
     figure.savefig(picture, format=file.suffix.lower().lstrip("."), dpi=150)
     with files.replacing(file) as handle:

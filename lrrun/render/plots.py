@@ -47,18 +47,22 @@ def line_plot(
     title: str = "",
     x_label: str = "step",
     log_y: bool = False,
+    log_x: bool = False,
     top: float | None = None,
     width: int | None = None,
     height: int = 10,
+    shaded: Sequence[tuple[float, float]] = (),
 ) -> Text:
     """Draw curves over one pair of axes, `height` lines of canvas, with a legend for several.
 
-    Values above `top` are drawn at the upper edge and the title says so. With `log_y`, values that
-    are not positive are gaps. The first curve lies on top.
+    Values above `top` are drawn at the upper edge and the title says so. With `log_y` or
+    `log_x`, values that are not positive are gaps. The first curve lies on top. Cells that stay
+    empty within the ranges of x in `shaded` get the character of `shade(console)`.
     """
     style = _Style.of(console, len(curves))
     y_axis = Axis.around([curve.y for curve in curves], log_y, top)
-    x_axis = Axis.around([curve.x for curve in curves]).from_zero()
+    x_axis = Axis.around([curve.x for curve in curves], log_x)
+    x_axis = x_axis if log_x else x_axis.from_zero()
     y_ticks = _tick_rows(y_axis, height)
     margin = max(_MARGIN, *(len(label) + 1 for label in y_ticks.values()))
     columns = max(10, min(width or console.width, console.width, _MAX_WIDTH) - margin - 2)
@@ -66,6 +70,9 @@ def line_plot(
     for index in reversed(range(len(curves))):
         for cell, character in style.draw(curves[index], index, x_axis, y_axis, columns, height):
             cells[cell] = [character, style.color(index)]
+    for column in _columns_in(shaded, x_axis, columns):
+        for cell in range(column, len(cells), columns):
+            cells[cell] = cells[cell] if cells[cell][0] else [style.shade, ""]
 
     text = Text(no_wrap=True)
     cut = f", cut at {number(top)}" if top is not None and _exceeds(curves, top) else ""
@@ -82,6 +89,20 @@ def line_plot(
     if len(curves) > 1:
         _append_legend(text, curves, style, margin + columns)
     return text
+
+
+def shade(console: Console) -> str:
+    """The character that fills a shaded range."""
+    return _Style.of(console, 0).shade
+
+
+def _columns_in(ranges: Sequence[tuple[float, float]], axis: Axis, columns: int) -> Ints:
+    """The columns of the canvas that the ranges of x take."""
+    inside = np.zeros(columns, bool)
+    for ends in ranges:
+        first, last = np.clip(axis.at(np.array(ends)), 0, 1) * (columns - 1)
+        inside[round(float(first)) : round(float(last)) + 1] = True
+    return np.flatnonzero(inside)
 
 
 def _tick_rows(axis: Axis, height: int) -> dict[int, str]:
@@ -135,6 +156,7 @@ class _Style:
     corner: str = "+"
     bottom: str = "-"
     notch: str = "+"
+    shade: str = ":"
 
     @classmethod
     def of(cls, console: Console, curves: int) -> _Style:
@@ -142,7 +164,9 @@ class _Style:
         if not supports_unicode(console):
             return cls(braille=False, colored=colored)
         braille = curves == 1 or (colored and curves <= len(COLORS))
-        return cls(braille, colored, side="│", tick="┤", corner="└", bottom="─", notch="┬")
+        return cls(
+            braille, colored, side="│", tick="┤", corner="└", bottom="─", notch="┬", shade="░"
+        )
 
     def color(self, index: int) -> str:
         return COLORS[index % len(COLORS)] if self.colored else ""

@@ -28,7 +28,7 @@ def print_run_list(console: Console, runs: Sequence[tuple[Run, Summary | None]])
     configs = [run.config for run, _ in runs]
     columns = [
         Column("run", [run.name for run, _ in runs], style="cyan"),
-        Column("status", [run.status for run, _ in runs], colors=STATUS_COLORS),
+        Column("status", [_status(run) for run, _ in runs], colors=STATUS_COLORS),
     ]
     for keep, part in zip((4, 3, 5, 6), _PARTS, strict=True):
         columns.append(Column(part, [_name(config.get(part)) for config in configs], keep=keep))
@@ -70,7 +70,7 @@ def print_run(console: Console, run: Run) -> None:
     """The outcome, the config, and the epochs of one run."""
     summary = run.summary
     console.print(printable(run.name), style="bold", end="  ")
-    console.print(run.status, style=STATUS_COLORS.get(run.status, "yellow"))
+    console.print(_status(run), style=STATUS_COLORS.get(_status(run), "yellow"))
     console.print(printable(run.sentence or _no_end(run)))
     console.print(_size(summary))
     for line in _bests(summary):
@@ -96,8 +96,14 @@ def print_run(console: Console, run: Run) -> None:
         console.print(f"{name}: the last line is unfinished and was left out", style="dim")
 
 
+def _status(run: Run) -> str:
+    return "stopped?" if run.abandoned else run.status
+
+
 def _no_end(run: Run) -> str:
-    return "still running, or its process died" if run.status == "running" else "no reason was kept"
+    if run.abandoned:
+        return f"its process is gone; `lrrun resume {run.name}` goes on from its last checkpoint"
+    return "still running" if run.status == "running" else "no reason was kept"
 
 
 def _size(summary: Summary) -> str:

@@ -102,12 +102,15 @@ class _Sink(io.RawIOBase):
 
 
 @contextlib.contextmanager
-def replacing(path: Path, prove: Callable[[Path], None] | None = None) -> Iterator[BinaryIO]:
+def replacing(
+    path: Path, prove: Callable[[Path], None] | None = None, sync_name: bool = True
+) -> Iterator[BinaryIO]:
     """A binary file to write into; when the block ends well, it takes the place of `path`.
 
     `prove` is shown the whole new file before it gets its name, and raises if it is not what it
-    should be. When it or the block raises, `path` is as it was. Raises EnvironmentFault where the
-    disk refuses.
+    should be. When it or the block raises, `path` is as it was. Without `sync_name` a power cut may
+    bring the old file back, whole, until something else in the folder is synced. Raises
+    EnvironmentFault where the disk refuses.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with environment_faults(path):
@@ -117,7 +120,8 @@ def replacing(path: Path, prove: Callable[[Path], None] | None = None) -> Iterat
             if prove is not None:
                 prove(temporary)
             disk.replace(temporary, path)
-            disk.sync_folder(path.parent)
+            if sync_name:
+                disk.sync_folder(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
                 disk.unlink(temporary)
@@ -169,11 +173,15 @@ def write_new_text(path: Path, text: str) -> bool:
     return True
 
 
-def rename(source: Path, target: Path) -> None:
-    """Rename a file inside one folder, durably; raises EnvironmentFault."""
+def rename(source: Path, target: Path, sync_name: bool = True) -> None:
+    """Rename a file inside one folder; raises EnvironmentFault.
+
+    Without `sync_name` a power cut may undo it until something else in the folder is synced.
+    """
     with environment_faults(target, "rename a file to"):
         disk.replace(source, target)
-        disk.sync_folder(target.parent)
+        if sync_name:
+            disk.sync_folder(target.parent)
 
 
 def remove(path: Path) -> None:

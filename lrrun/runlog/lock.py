@@ -9,19 +9,46 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import socket
 import sys
 from pathlib import Path
 from types import TracebackType
 
-from lrrun.errors import EnvironmentFault, RunBusy
+from lrrun.errors import EnvironmentFault, RunBusy, UnusableFile
 from lrrun.runlog import files
 
 FILE_NAME = "lock"
 
+_OWNER = re.compile(r"process ([1-9][0-9]*) on (\S+)")
 _OWNER_BYTES = 300
 _NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS)
 _held: set[int] = set()
+
+
+def is_abandoned(path: Path) -> bool:
+    """Does it look as if nobody wrote the run folder `path` any more?
+
+    Only looks: a reader that took the lock, even for a moment, could be in a writer's way. True
+    where there is no lock file, or where it names a process of this machine that is gone; from
+    inside a container, one outside looks gone too.
+    """
+    try:
+        text = files.read_bytes(path / FILE_NAME, _OWNER_BYTES).decode(errors="replace")
+    except FileNotFoundError:
+        return True
+    except UnusableFile:
+        return False
+    owner = _OWNER.fullmatch(text.strip())
+    if owner is None or owner[2] != socket.gethostname() or sys.platform == "win32":
+        return False
+    try:
+        os.kill(int(owner[1]), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 class RunLock:

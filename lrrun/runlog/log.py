@@ -55,6 +55,7 @@ class Log:
         self.path = path
         self._hash = hashlib.sha256()
         self._size = 0
+        self._synced = -1
         self._torn = False
         self._lost = False
         try:
@@ -93,8 +94,13 @@ class Log:
         self._hash.update(data)
 
     def sync(self) -> Mark:
-        """Wait until everything written is on the disk; where the log ends then."""
+        """Wait until everything written is on the disk; where the log ends then.
+
+        What the last call has waited for is not waited for again.
+        """
         descriptor = self._usable()
+        if self._synced == self._size and not self._torn:
+            return self.mark
         with files.environment_faults(self.path):
             if self._torn:
                 self._cut_to_size(descriptor)
@@ -103,6 +109,7 @@ class Log:
             except OSError:
                 self._lost = True
                 raise
+        self._synced = self._size
         return self.mark
 
     def close(self) -> None:

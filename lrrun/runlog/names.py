@@ -58,13 +58,31 @@ def run_folders(runs_dir: Path) -> list[Path]:
                 if entry.name.startswith(".") or not entry.is_dir(follow_symlinks=False):
                     continue
                 folder = runs_dir / entry.name
-                if _NUMBERED.fullmatch(entry.name) or (folder / "run.json").exists():
+                if (folder / "run.json").exists() or (
+                    _NUMBERED.fullmatch(entry.name) and not _is_other(folder)
+                ):
                     found.append(folder)
     except FileNotFoundError:
         return []
     except OSError as error:
         raise UnusableFile(f"runs folder {str(runs_dir)!r}: {error.strerror}") from error
     return sorted(found, key=sort_key)
+
+
+def sweep_folders(runs_dir: Path) -> list[Path]:
+    """The folders in `runs_dir` that hold sweeps, by name."""
+    try:
+        with os.scandir(runs_dir) as entries:
+            names = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
+    except OSError:
+        return []
+    found = (runs_dir / name for name in names if _NUMBERED.fullmatch(name))
+    return sorted((each for each in found if (each / "sweep.yaml").is_file()), key=sort_key)
+
+
+def _is_other(folder: Path) -> bool:
+    """Is it the folder of a sweep or of a learning-rate search?"""
+    return any((folder / name).exists() for name in ("sweep.yaml", "find.json"))
 
 
 def sort_key(folder: Path) -> tuple[str, int]:

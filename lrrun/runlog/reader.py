@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from lrrun.errors import LrrunError, UnusableFile
 from lrrun.records import Status
+from lrrun.runlog.columns import EPOCH_COLUMNS, HEADROOM, STEP_COLUMNS, TIMING_COLUMNS
 from lrrun.runlog.info import FILE_NAME, read_info
+from lrrun.runlog.lock import is_abandoned
 from lrrun.runlog.log import Mark
 from lrrun.runlog.names import match_run, run_folders, sort_key, unknown_run
 from lrrun.runlog.summary import Summary, summarize
-from lrrun.runlog.table import Floats, Table, read_table
-from lrrun.runlog.writer import EPOCH_COLUMNS, STEP_COLUMNS, TIMING_COLUMNS
+from lrrun.runlog.table import Floats, Table, join_blocks, read_blocks
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -38,13 +43,24 @@ class Run:
     @property
     def name(self) -> str:
         """The folder's name: a run that is copied or moved keeps all that belongs to it."""
-        return self.path.resolve().name
+        name = self.path.name
+        return name if name.strip(".") else self.path.resolve().name  # of "." and ".."
 
     @property
     def status(self) -> Status:
         """How the run ended, or `running`."""
         status: Status = self.info["status"]
         return status
+
+    @cached_property
+    def abandoned(self) -> bool:
+        """Does it say `running`, but looks as if its process were gone?"""
+        if self.status != "running" or not is_abandoned(self.path):
+            return False
+        try:
+            return read_info(self.path) == self.info  # else it has just ended, or was resumed
+        except UnusableFile:
+            return False
 
     @property
     def sentence(self) -> str:
@@ -75,13 +91,25 @@ class Run:
         return self._table("timing.csv", TIMING_COLUMNS)
 
     def _table(self, name: str, columns: tuple[str, ...]) -> Table:
+        return self._fold(name, columns, join_blocks)
+
+    def fold_steps(self, fold: Callable[[Iterator[Mapping[str, Floats]]], T]) -> T:
+        """What `fold` makes of steps.csv, a block of its columns at a time: for logs of any length.
+
+        It is called again, from the first block, where the run was resumed while we looked.
+        """
+        return self._fold(
+            "steps.csv", STEP_COLUMNS, lambda blocks: fold(block.columns for block in blocks)
+        )
+
+    def _fold(self, name: str, columns: tuple[str, ...], fold: Callable[[Iterator[Table]], T]) -> T:
         """Read a table; once the run has ended, it must be what run.json says was written."""
         try:
-            return read_table(self.path / name, columns, self._end_of(name))
+            return fold(read_blocks(self.path / name, columns, self._end_of(name)))
         except UnusableFile:
             if read_info(self.path) == self.info:
                 raise
-        return read_table(self.path / name, columns)  # the run was resumed while we looked
+        return fold(read_blocks(self.path / name, columns))  # the run was resumed while we looked
 
     def _end_of(self, name: str) -> Mark | None:
         if "tables" not in self.info:
@@ -105,6 +133,13 @@ class Run:
     def timing(self) -> dict[str, Floats]:
         """The columns of timing.csv."""
         return self._timing.columns
+
+    @cached_property
+    def headroom(self) -> dict[str, Floats]:
+        """The columns of headroom.csv; without rows where the run was not gauged."""
+        if HEADROOM not in self.info.get("tables", (HEADROOM,)):
+            return {name: np.empty(0) for name in STEP_COLUMNS}
+        return self._table(HEADROOM, STEP_COLUMNS).columns
 
     @property
     def torn(self) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
@@ -22,6 +22,22 @@ def dumps(value: object) -> str:
     }
     """
     return json.dumps(_plain(value), indent=2, allow_nan=False)
+
+
+def lines(values: Iterable[object]) -> Iterator[str]:
+    """A JSON array line by line, a value a line, as they come: for arrays of any length.
+
+    >>> list(lines([{"lr": 0.1}, {"lr": float("inf")}]))
+    ['[', '{"lr": 0.1},', '{"lr": null}', ']']
+    """
+    yield "["
+    before = None
+    for value in values:
+        if before is not None:
+            yield f"{before},"
+        before = json.dumps(_plain(value), allow_nan=False)
+    yield from [] if before is None else [before]
+    yield "]"
 
 
 def _plain(value: Any) -> Any:

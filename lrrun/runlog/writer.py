@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import contextlib
-import re
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from lrrun.errors import UsageError
-from lrrun.records import EpochRecord, Outcome, Record, StepRecord
+from lrrun.records import EpochRecord, HeadroomRecord, Outcome, Record, StepBlock, StepRecord
 from lrrun.runlog import files
+from lrrun.runlog.columns import EPOCH_COLUMNS, HEADROOM, TIMING_COLUMNS, Columns
 from lrrun.runlog.continuation import check_tables, supersede
 from lrrun.runlog.info import SCHEMA_VERSION, read_info, write_info
 from lrrun.runlog.lock import RunLock
 from lrrun.runlog.log import Log
 from lrrun.runlog.names import create_run_folder
+from lrrun.runlog.rows import row, rows
 from lrrun.runlog.summary import Summary, summarize
 from lrrun.runlog.table import read_table
-
-EPOCH_COLUMNS = ("epoch", "step", "samples")
-STEP_COLUMNS = ("step",)
-TIMING_COLUMNS = ("epoch", "step", "seconds", "samples_per_second")
 
 _ENDED = ("step", "finished", "tables", *(field.name for field in fields(Summary)))
 """Entries of run.json that only a run which has ended has."""
 
 _BUFFERED_STEPS = 512
-_COLUMN = re.compile(r"[^\W\d][^\s,\"]*")  # a spreadsheet takes what begins with = for a formula
 
 
 class RunWriter:
@@ -48,23 +43,21 @@ class RunWriter:
         path: Path,
         info: dict[str, Any],
         lock: RunLock,
-        groups: tuple[str, ...],
-        metrics: tuple[str, ...],
-        grad_norm: bool,
-        driven: tuple[str, ...],
+        columns: Columns,
     ) -> None:
         self.path = path
         self.checkpoints = path / "checkpoints"
         self._info = info
         self._lock = lock
-        self._groups = len(groups)
-        self._metrics = metrics
-        self._grad_norm = grad_norm
-        self._driven = len(driven)
+        self._groups = len(columns.groups)
+        self._metrics = columns.metrics
+        self._grad_norm = columns.grad_norm
+        self._driven = len(columns.driven)
         self._pending: list[str] = []
         self._steps = Log(path / "steps.csv")
         self._epochs = Log(path / "epochs.csv")
         self._timing = Log(path / "timing.csv")
+        self._headroom = Log(path / HEADROOM) if columns.headroom else None
 
     @classmethod
     def create(
@@ -78,17 +71,20 @@ class RunWriter:
         metrics: tuple[str, ...] = (),
         grad_norm: bool = False,
         driven: tuple[str, ...] = (),
+        headroom: bool = False,
+        reserved: Path | None = None,
     ) -> RunWriter:
         """Reserve `runs_dir/<name>-<n>` and write what is known before the first update.
 
-        `groups` names the param groups, in order; `metrics` the columns after train_loss, in order;
-        `grad_norm` says whether records carry it, `driven` what they carry beside the LR. `info`
+        `groups`, `metrics`, `grad_norm`, `driven` and `headroom` are those of `Columns`. `info`
         goes into run.json as it is and holds at least `config`, the resolved config as plain data.
-        run.json comes last: a folder that has one is a run. Raises UsageError for a name that
+        run.json comes last: a folder that has one is a run. `reserved` is the folder, where
+        `create_run_folder` has been asked for it before. Raises UsageError for a name that
         cannot be a run's or a column's; then nothing is left behind.
         """
-        headers = _headers(groups, metrics, grad_norm, driven)
-        path = create_run_folder(runs_dir, name)
+        columns = Columns(groups, metrics, grad_norm, driven, headroom)
+        headers = columns.headers()
+        path = reserved or create_run_folder(runs_dir, name)
         full_info = {
             "schema_version": SCHEMA_VERSION,
             "id": secrets.token_hex(8),
@@ -107,7 +103,7 @@ class RunWriter:
                 for file_name, header in headers.items():
                     files.write_text(path / file_name, header)
                 write_info(path, full_info)
-                return cls(path, full_info, lock, groups, metrics, grad_norm, driven)
+                return cls(path, full_info, lock, columns)
             except BaseException:
                 lock.release()
                 raise
@@ -127,6 +123,7 @@ class RunWriter:
         metrics: tuple[str, ...] = (),
         grad_norm: bool = False,
         driven: tuple[str, ...] = (),
+        headroom: bool = False,
     ) -> RunWriter:
         """Go on with the run in `path` from its checkpoint at `step`, which holds `marks`.
 
@@ -137,9 +134,10 @@ class RunWriter:
         checkpoint (then nothing was written), EnvironmentFault.
         """
         lock = lock or RunLock(path)
+        columns = Columns(groups, metrics, grad_norm, driven, headroom)
         try:
             info = read_info(path)
-            tables = check_tables(path, _headers(groups, metrics, grad_norm, driven), marks)
+            tables = check_tables(path, columns.headers(), marks)
             for folder in (path, files.own_folder(path / "checkpoints")):
                 files.remove_temporaries(folder)
             info = {key: value for key, value in info.items() if key not in _ENDED}
@@ -147,7 +145,7 @@ class RunWriter:
             info |= {"status": "running", "sentence": "", "resumed": resumed}
             write_info(path, info)
             supersede(path, tables)
-            return cls(path, info, lock, groups, metrics, grad_norm, driven)
+            return cls(path, info, lock, columns)
         except BaseException:
             lock.release()
             raise
@@ -158,14 +156,30 @@ class RunWriter:
             raise ValueError(f"expected {self._groups} learning rates, got {len(record.lr)}")
         if isinstance(record, StepRecord):
             self._write_step(record)
-        else:
+        elif isinstance(record, EpochRecord):
             self._write_epoch(record)
+        else:
+            self._write_headroom(record)
 
     def _write_step(self, record: StepRecord) -> None:
         if len(record.driven) != self._driven:
             raise ValueError(f"expected {self._driven} driven values, got {len(record.driven)}")
         norm = (record.grad_norm,) if self._grad_norm else ()
-        self._pending.append(_row(record.step, *record.lr, record.loss, *record.driven, *norm))
+        self._pending.append(row(record.step, *record.lr, record.loss, *record.driven, *norm))
+        if len(self._pending) >= _BUFFERED_STEPS:
+            self._flush_steps()
+
+    def write_steps(self, block: StepBlock, every: int = 1) -> None:
+        """Add the rows of those updates of a block whose step is a multiple of `every`."""
+        if (len(block.lr), len(block.driven)) != (self._groups, self._driven):
+            raise ValueError(f"expected {self._groups} learning rates, got {len(block.lr)}")
+        norm: tuple[list[float], ...] = ()
+        if self._grad_norm:
+            norm = (block.grad_norm or [],)
+        steps = range(block.first, block.first + len(block))
+        columns = (steps, *block.lr, block.loss, *block.driven, *norm)
+        shown = slice(-block.first % every, None, every)
+        self._pending += rows(column[shown] for column in columns)
         if len(self._pending) >= _BUFFERED_STEPS:
             self._flush_steps()
 
@@ -177,10 +191,16 @@ class RunWriter:
         norm = (record.grad_norm,) if self._grad_norm else ()
         place = (record.epoch, record.step)
         self._flush_steps()
-        self._timing.append(_row(*place, record.seconds, record.samples_per_second))
+        self._timing.append(row(*place, record.seconds, record.samples_per_second))
         self._epochs.append(
-            _row(*place, record.samples, *record.lr, record.train_loss, *metrics, *norm)
+            row(*place, record.samples, *record.lr, record.train_loss, *metrics, *norm)
         )
+
+    def _write_headroom(self, record: HeadroomRecord) -> None:
+        if self._headroom is None:
+            raise ValueError("this run has no headroom.csv")
+        ratios = (record.update_ratio, *record.group_ratios)
+        self._headroom.append(row(record.step, *record.lr, record.headroom, *ratios))
 
     def _flush_steps(self) -> None:
         if self._pending:
@@ -228,8 +248,9 @@ class RunWriter:
             self._flush_steps()
 
     @property
-    def _logs(self) -> tuple[Log, Log, Log]:
-        return self._steps, self._timing, self._epochs
+    def _logs(self) -> tuple[Log, ...]:
+        logs = self._steps, self._timing, self._epochs
+        return logs if self._headroom is None else (*logs, self._headroom)
 
     def __enter__(self) -> RunWriter:
         return self
@@ -241,44 +262,6 @@ class RunWriter:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _row(*values: float | None) -> str:
-    """One CSV line; a number in the fewest digits that read back as the same float."""
-    return ",".join("" if value is None else _cell(value) for value in values) + "\n"
-
-
-def _cell(value: float) -> str:
-    return repr(value if type(value) is int else float(value))
-
-
-def _headers(
-    groups: tuple[str, ...], metrics: tuple[str, ...], grad_norm: bool, driven: tuple[str, ...]
-) -> dict[str, str]:
-    """The first line of every table, by file name; raises UsageError for a column's name."""
-    lr = ("lr",) if len(groups) == 1 else tuple(f"lr/{group}" for group in groups)
-    norm = ("grad_norm",) if grad_norm else ()
-    columns = {
-        "epochs.csv": (*EPOCH_COLUMNS, *lr, "train_loss", *metrics, *norm),
-        "steps.csv": (*STEP_COLUMNS, *lr, "loss", *driven, *norm),
-        "timing.csv": TIMING_COLUMNS,
-    }
-    for names in columns.values():
-        _check_columns(names)
-    return {file_name: ",".join(names) + "\n" for file_name, names in columns.items()}
-
-
-def _check_columns(names: Iterable[str]) -> None:
-    seen = set()
-    for name in names:
-        if not (_COLUMN.fullmatch(name) and name.isprintable()):
-            raise UsageError(
-                f"column {name!r}: expected the name of a param group or metric: a letter first, "
-                "and no spaces, commas, quotes or control characters"
-            )
-        if name in seen:
-            raise UsageError(f"column {name!r}: two param groups or metrics have this name")
-        seen.add(name)
 
 
 def _now() -> str:

@@ -8,7 +8,6 @@ from lrrun.analysis.compare import (
     RunView,
     caution,
     compare,
-    lr_sum,
     order,
     verdict,
 )
@@ -94,6 +93,8 @@ def test_cautions() -> None:
     assert "spread between seeds" in caution(compare([run("a"), run("b", seed=1)]))
     assert caution(compare([run("a", status="running"), run("b")])).endswith("died: a.")
     assert caution(compare([run("a", x=1), run("b", seed=1)])) == ""
+    many = [run(f"r{i}", status="running") for i in range(20)]
+    assert caution(compare(many)).endswith("r6, r7 and 12 more.")
 
 
 def test_orders() -> None:
@@ -104,14 +105,6 @@ def test_orders() -> None:
     assert order(comparison, "rank") == order(comparison, "val_loss") == (2, 1, 0)
     with pytest.raises(UsageError, match="did you mean val_loss"):
         order(comparison, "valloss")
-
-
-def test_lr_sum_only_of_whole_logs() -> None:
-    steps = {"step": np.arange(4.0), "lr": np.array([0.1, 0.2, 0.3, 0.4])}
-    assert lr_sum(steps, 4) == pytest.approx(1.0)
-    assert lr_sum(steps, 5) is None
-    assert lr_sum({"step": np.arange(0.0, 8, 2), "lr": np.ones(4)}, 4) is None
-    assert lr_sum({"step": np.empty(0)}, 0) is None
 
 
 def test_summaries_pass_over_what_is_not_finite() -> None:

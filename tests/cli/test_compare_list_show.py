@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -106,6 +108,36 @@ def test_compare_needs_two_different_runs(runs: Path, names: list[str]) -> None:
         call("compare", *names, "--runs-dir", runs)
 
 
+def test_of_many_runs_the_best_are_shown_and_the_rest_counted(tmp_path, monkeypatch) -> None:
+    names = [make(tmp_path, f"s{i}", 0.01 * i, epochs=2).name for i in range(24)]
+    read = []
+    monkeypatch.setattr(
+        "lrrun.runlog.reader.Run.fold_steps",
+        lambda run, fold: read.append(run.name) or fold([{"step": np.empty(0)}]),
+    )
+    text = call("compare", *reversed(names), "--runs-dir", tmp_path)
+    assert "s0-1 is best" in text and "\n20  s19-1" in text and "s20-1" not in text
+    assert "and 4 more (4 completed); --all shows them" in text
+    assert "The curves of the best 8:" in text and "8 s7-1" in text and "9 s8-1" not in text
+    assert sorted(read) == sorted(f"s{i}-1" for i in range(20))
+    assert "\n24  s23-1" in call("compare", *names, "--runs-dir", tmp_path, "--all")
+    read.clear()
+    data = json.loads(call("compare", *names, "--runs-dir", tmp_path, "--json"))
+    assert data["ranking"] == names and len(data["runs"]) == 24 and len(read) == 20
+
+
+def test_a_log_without_epochs_is_drawn_from_its_steps(tmp_path, monkeypatch) -> None:
+    """In blocks, thinned before it is drawn, and with its one spike."""
+    monkeypatch.setattr("lrrun.runlog.table._BLOCK_BYTES", 1000)
+    for name in ("long", "other"):
+        info = {"config": {"name": name, "seed": 0}}
+        with RunWriter.create(tmp_path, name, "x: 1\n", ("all",), info) as writer:
+            for step in range(20_000):
+                writer.write(StepRecord(step, (0.5,), 9.0 if step == 12_345 else 1.0))
+    text = call("compare", "long", "other", "--runs-dir", tmp_path)
+    assert "long-1 (training)" in text and "        9┤" in text
+
+
 def test_runs_of_one_name_are_told_apart_by_path(runs: Path, tmp_path: Path) -> None:
     other = make(tmp_path / "other", "step", 0.4, seed=1)
     text = call("compare", "step", other, "--runs-dir", runs, "--json")
@@ -168,9 +200,28 @@ def test_show_takes_the_latest(runs: Path) -> None:
 
 
 def test_show_of_a_run_without_epochs(runs: Path) -> None:
-    RunWriter.create(runs, "young", "x: 1\n", ("all",), {"config": {"seed": 0}}).close()
-    text = call("show", "young", "--runs-dir", runs)
-    assert "no epochs yet" in text and "still running, or its process died" in text
+    with RunWriter.create(runs, "young", "x: 1\n", ("all",), {"config": {"seed": 0}}):
+        text = call("show", "young", "--runs-dir", runs)
+        assert "no epochs yet" in text and "young-1  running\nstill running" in text
+
+
+def test_a_run_whose_process_is_gone_does_not_look_running(runs: Path) -> None:
+    """Its lock file names a process of this machine that has ended; it is looked at, no more."""
+    ended = subprocess.run([sys.executable, "-c", "import os; print(os.getpid())"], stdout=-1)
+    with RunWriter.create(runs, "dead", "x: 1\n", ("all",), {"config": {"seed": 0}}) as writer:
+        lock = writer.path / "lock"
+        assert "dead-1    running" in call("list", "--runs-dir", runs)
+        lock.write_text(f"process {int(ended.stdout)} on {socket.gethostname()}\n")
+        before = (lock.read_text(), lock.stat().st_mtime_ns)
+        assert "dead-1    stopped?" in call("list", "--runs-dir", runs)
+        assert "`lrrun resume dead-1` goes on" in call("show", "dead", "--runs-dir", runs)
+        data = json.loads(call("list", "--runs-dir", runs, "--json"))
+        assert (data[-1]["status"], data[-1]["abandoned"]) == ("running", True)
+        assert (lock.read_text(), lock.stat().st_mtime_ns) == before
+        lock.write_text(f"process {int(ended.stdout)} on another-machine\n")
+        assert "dead-1    running" in call("list", "--runs-dir", runs)
+    assert not lock.exists()
+    assert "stopped?" in call("list", "--runs-dir", runs)
 
 
 def test_show_as_json(runs: Path) -> None:

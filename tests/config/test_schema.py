@@ -9,7 +9,10 @@ from typing import Any
 
 import pytest
 
+from lrrun.config.base import Section
+from lrrun.config.optimizers import OptimizerSpec
 from lrrun.config.schema import json_schema
+from lrrun.config.train import Train
 from lrrun.config.yaml_text import read_document
 from lrrun.schedules.catalogue import CATALOGUE
 
@@ -55,3 +58,31 @@ def test_the_command_prints_it_or_writes_it(lrrun: Callable[..., Any]) -> None:
     printed = json.loads(lrrun("schema").out)
     assert lrrun("schema", "-o", "lrrun.schema.json").code == 0
     assert json.loads(Path("lrrun.schema.json").read_text()) == printed
+
+
+class _Parent(Section):
+    first: int = 1
+    """What the parent says."""
+    second: int = 2
+    """Of the
+    second."""
+
+
+class _Child(_Parent):
+    first: int = 3
+    """What the child says."""
+    silent: int = 4
+
+
+def test_keys_are_described_by_the_docstrings_of_their_fields() -> None:
+    keys = _Child.model_json_schema()["properties"]
+    described = {name: key.get("description") for name, key in keys.items()}
+    assert described == {
+        "first": "What the child says.",
+        "second": "Of the\nsecond.",
+        "silent": None,
+    }
+    for section in (Train, OptimizerSpec):
+        assert all(
+            "description" in key for key in section.model_json_schema()["properties"].values()
+        )

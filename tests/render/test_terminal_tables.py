@@ -3,6 +3,8 @@ from __future__ import annotations
 import io
 
 import pytest
+from rich.console import Console
+from rich.text import Text
 
 from lrrun.render.tables import Column, print_components, print_table
 from lrrun.render.terminal import has_color, make_console, printable, supports_unicode
@@ -23,6 +25,26 @@ def test_a_table_by_eye() -> None:
 
 def test_columns_that_say_nothing_are_left_out() -> None:
     assert "empty" not in printed([Column("run", ["a"]), Column("empty", ["-"])])
+
+
+@pytest.mark.parametrize("color", [None, "truecolor"])
+def test_a_long_table_looks_like_a_short_one(monkeypatch: pytest.MonkeyPatch, color) -> None:
+    def text(folded_rows: int) -> str:
+        monkeypatch.setattr("lrrun.render.tables._FOLDED_ROWS", folded_rows)
+        out = Console(file=io.StringIO(), width=60, color_system=color, force_terminal=bool(color))
+        print_table(out, columns)
+        colored = ["\x1b[31mfailed" in out.file.getvalue(), "\x1b[36mc" in out.file.getvalue()]
+        assert colored == [bool(color)] * 2
+        return Text.from_ansi(out.file.getvalue()).plain
+
+    columns = [
+        Column("run", ["[b]é漢\x1b", "b" * 9, "c"], style="cyan"),
+        Column("val\nbest", ["0.5", "-", "10.25"], "right"),
+        Column("status", ["completed", "failed", "failed"], colors={"failed": "red"}),
+        Column("dropped", ["x" * 50] * 3, keep=1),
+    ]
+    assert text(folded_rows=2) == text(folded_rows=3)
+    assert r"[b]é漢\x1b    0.5  completed" in text(folded_rows=2)
 
 
 def test_what_is_left_out_for_width_is_named() -> None:

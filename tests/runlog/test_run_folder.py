@@ -13,6 +13,7 @@ from lrrun.errors import UnusableFile, UsageError
 from lrrun.records import EpochRecord, Outcome, StepRecord
 from lrrun.runlog.info import read_info, write_info
 from lrrun.runlog.reader import BrokenRun, Run, find_run, list_runs
+from lrrun.runlog.table import read_blocks, read_table
 from lrrun.runlog.writer import RunWriter
 
 CONFIG = {"name": "a", "seed": 0, "optimizer": {"name": "sgd", "lr": 0.1}}
@@ -288,10 +289,61 @@ def test_large_tables_cross_block_borders(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.setattr("lrrun.runlog.table._BLOCK_BYTES", 97)
     path = tmp_path / "steps.csv"
     values = [1 / (i + 3) for i in range(500)]
-    path.write_text("step,loss\n" + "".join(f"{i},{v!r}\r\n" for i, v in enumerate(values)))
-    from lrrun.runlog.table import read_table
-
+    text = "step,loss\n" + "".join(f"{i},{v!r}\r\n" for i, v in enumerate(values))
+    path.write_text(text)
     assert read_table(path, ("step",)).columns["loss"].tolist() == values
-    path.write_text(path.read_text().replace("\n400,", "\n4x0,"))
+    blocks = list(read_blocks(path, ("step",)))
+    assert len(blocks) > 100 and max(block.columns["step"].size for block in blocks) < 97 / 4
+    path.write_text(text.replace("\n400,", "\n4x0,"))
     with pytest.raises(UnusableFile, match=r"steps\.csv:402"):
         read_table(path, ("step",))
+
+
+@pytest.mark.parametrize("block_bytes", [8, 20, 1 << 20])
+def test_steps_must_grow_across_block_borders(tmp_path: Path, monkeypatch, block_bytes) -> None:
+    monkeypatch.setattr("lrrun.runlog.table._BLOCK_BYTES", block_bytes)
+    path = tmp_path / "epochs.csv"
+    path.write_text("epoch,step\n1,10\n2,20\n3,20\n3,20\n")
+    with pytest.raises(UnusableFile, match=r"epochs\.csv:5: step 20 follows step 20"):
+        read_table(path, ("epoch", "step"))
+    path.write_text("epoch,step\n1,10\n2,20\n3,9\n")
+    with pytest.raises(UnusableFile, match=r"epochs\.csv:4: step 9 follows step 20"):
+        read_table(path, ("epoch", "step"))
+
+
+NUMBERS = [*("0.1", "-0.0", "5e-324", "1.7976931348623157e+308", "12345678901234567", "1E5")]
+
+
+@pytest.mark.parametrize("large", [0, 1 << 30], ids=["in a large file", "in a small file"])
+def test_both_number_readers_agree_with_float(tmp_path: Path, monkeypatch, large: int) -> None:
+    monkeypatch.setattr("lrrun.runlog.table._LARGE_BYTES", large)
+    path = tmp_path / "steps.csv"
+    cells = [*NUMBERS, "nan", "inf", "-inf", "", ""]
+    path.write_text("step," + ",".join(f"c{i}" for i in range(len(cells))) + "\n")
+    with path.open("a") as file:
+        file.writelines(f"{step}," + ",".join(cells) + "\n" for step in range(3))
+    columns = read_table(path, ("step",)).columns
+    for i, cell in enumerate(cells):
+        np.testing.assert_array_equal(columns[f"c{i}"], [float(cell or "nan")] * 3)
+    assert math.copysign(1, columns["c1"][0]) == -1
+    for wrong in ("0x10", "1_0", "1e", "nan1", "fin", "--1", "1.2.3", " 1", "null", "[1]", "\x00"):
+        path.write_text(f"step,loss\n0,1.5\n1,{wrong}\n2,1.5\n")
+        with pytest.raises(UnusableFile, match=r"steps\.csv:3: expected a number, got"):
+            read_table(path, ("step",))
+
+
+def test_steps_are_folded_block_by_block_and_again_after_a_resume(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("lrrun.runlog.table._BLOCK_BYTES", 40)
+    with make(tmp_path) as writer:
+        for step in range(100):
+            writer.write(StepRecord(step, (0.5,), 1.0))
+        writer.finish(Outcome("completed", "all steps done", 100))
+    run = Run.open(writer.path)
+    sizes = run.fold_steps(lambda blocks: [block["step"].size for block in blocks])
+    assert sum(sizes) == 100 and max(sizes) < 10
+    with (writer.path / "steps.csv").open("a") as file:
+        file.write("100,0.5,1.0\n")
+    with pytest.raises(UnusableFile, match="bytes more than the run wrote"):
+        run.fold_steps(list)
+    write_info(writer.path, {**read_info(writer.path), "status": "running"})
+    assert sum(run.fold_steps(lambda blocks: [block["step"].size for block in blocks])) == 101

@@ -100,7 +100,8 @@ class OptimizerSpec(Section):
         cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
         """The schema that editors read: each optimizer's own arguments once its name is given."""
-        schema = handler.resolve_ref_schema(handler(core_schema))
+        described = super().__get_pydantic_json_schema__(core_schema, handler)
+        schema = handler.resolve_ref_schema(described)
         schema["properties"]["name"]["anyOf"] = [{"enum": list(OPTIMIZERS)}, {"pattern": ":"}]
         schema["allOf"] = [
             {
