@@ -13,7 +13,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from lrrun.records import EpochRecord, Incident, Outcome, StepRecord
+from lrrun.records import EpochRecord, HeadroomRecord, Incident, Outcome, StepRecord
 from lrrun.render.numbers import count, duration, metric, number
 from lrrun.render.terminal import make_console, printable
 from lrrun.render.values import run_length
@@ -72,7 +72,7 @@ class _View:
             self._print(f"{event.kind} at step {event.step}: {event.sentence}")
         elif isinstance(event, Outcome):
             self._outcome(event)
-        else:
+        elif not isinstance(event, HeadroomRecord):
             self._started(event)  # type: ignore[arg-type]
 
     def _started(self, event: Started) -> None:

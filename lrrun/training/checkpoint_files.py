@@ -24,14 +24,16 @@ OLDEST_TORCH = (2, 10)
 _UNSAFE = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
 
 
-def save(path: Path, content: dict[str, Any]) -> None:
+def save(path: Path, content: dict[str, Any], sync_name: bool = True) -> None:
     """Write a checkpoint in place of `path`, durably, once it has been read back and proven.
+
+    Without `sync_name` it is its name alone that a power cut may still take (`files.replacing`).
 
     Raises TypeError, naming the key path, for anything but plain values and dense CPU tensors;
     EnvironmentFault where the disk refuses. In both cases `path` is as it was.
     """
     content = plain(content)
-    with files.replacing(path, prove=check) as handle:
+    with files.replacing(path, check, sync_name) as handle:
         sealing = SealingFile(handle)
         try:
             torch.save(content, sealing)  # type: ignore[arg-type]

@@ -53,7 +53,9 @@ class Store:
         """Make `content` last.pt; what was last.pt becomes previous.pt.
 
         The new file is whole, proven and on the disk before an older one gives way, and a last.pt
-        that has gone bad since displaces no good one. Raises as `checkpoint_files.save`.
+        that has gone bad since displaces no good one. As it is there as next.pt by then, nobody
+        waits for its new name: whichever renames a power cut undoes, it is found. Raises as
+        `checkpoint_files.save`.
         """
         new = self._save(NEXT, content)
         if os.path.lexists(self.folder / LAST):
@@ -61,12 +63,12 @@ class Store:
                 self._shift()
             else:
                 self._set_aside(LAST)
-        files.rename(new, self.folder / LAST)
+        files.rename(new, self.folder / LAST, sync_name=False)
         return self.folder / LAST
 
-    def save_best(self, content: dict[str, Any]) -> Path:
-        """Make `content` best.pt."""
-        return self._save(BEST, content)
+    def save_best(self, content: dict[str, Any], sync_name: bool = True) -> Path:
+        """Make `content` best.pt; without `sync_name` the next save makes sure of its name."""
+        return self._save(BEST, content, sync_name)
 
     def save_kept(self, content: dict[str, Any]) -> Path:
         """Write `content` as step-N.pt, which stays."""
@@ -128,18 +130,18 @@ class Store:
             bad[name] = str(error)
             return None
 
-    def _save(self, name: str, content: dict[str, Any]) -> Path:
+    def _save(self, name: str, content: dict[str, Any], sync_name: bool = True) -> Path:
         if type(content.get("step")) is not int:
             raise TypeError(f"checkpoint.step: expected an int, got {content.get('step')!r}")
         path = self.folder / name
-        checkpoint_files.save(path, {**content, "run": self.run_id})
+        checkpoint_files.save(path, {**content, "run": self.run_id}, sync_name)
         return path
 
     def _shift(self) -> None:
         """Give every one of the latest the name of the one before it; the oldest goes."""
         for newer, older in reversed([*zip(self._latest, self._latest[1:], strict=False)]):
             if os.path.lexists(self.folder / newer):
-                files.rename(self.folder / newer, self.folder / older)
+                files.rename(self.folder / newer, self.folder / older, sync_name=False)
 
     def _is_whole(self, name: str) -> bool:
         try:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,16 +16,19 @@ from lrrun.errors import UnusableFile
 from lrrun.records import EpochRecord, higher_is_better
 from lrrun.training import moments
 from lrrun.training.checkpoint_store import BEST, LAST, Found, Store
-from lrrun.training.loop import Loop
 from lrrun.training.moments import Steps
+from lrrun.training.standing import Standing, Weights
 from lrrun.training.state import capture
 from lrrun.units import Units
 
 SHARE_OF_RUN = 0.01
 """Saving takes at most this share of a run's time, where the config does not say when to save.
 
-With the log's rows that keeps all writing under 2%; the first and the last save come in any case.
+With the log's rows that keeps all writing under 2%; the last save comes in any case.
 """
+
+FIRST_COST = 0.005
+"""What a save is taken to cost, in seconds, before one is known: the first half second has none."""
 
 
 class Due:
@@ -39,6 +44,43 @@ class Due:
         return np.union1d(moments.NEVER if self.every is None else self.every, self.kept)
 
 
+class Spending:
+    """Time that went into saving: of one run, or of several that train and save together.
+
+    `first_cost` is what the first save is taken to cost, in seconds.
+    """
+
+    def __init__(self, first_cost: float = FIRST_COST) -> None:
+        self._begun = time.perf_counter()
+        self._since = self._spent = 0.0
+        self._last_cost = first_cost
+        self._saving = 0
+        self._lock = threading.Lock()
+        self._answer = (-1, False)
+
+    def allows(self, step: int) -> bool:
+        """May what rests at `step` be saved? All runs get the answer that the first one gets."""
+        if self._answer[0] != step:
+            elapsed = time.perf_counter() - self._begun
+            self._answer = step, self._spent + self._last_cost <= SHARE_OF_RUN * elapsed
+        return self._answer[1]
+
+    @contextlib.contextmanager
+    def saving(self) -> Iterator[None]:
+        """A block that saves; runs that save at the same time spend that time once."""
+        with self._lock:
+            self._since = self._since if self._saving else time.perf_counter()
+            self._saving += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._saving -= 1
+                if not self._saving:
+                    self._last_cost = time.perf_counter() - self._since
+                    self._spent += self._last_cost
+
+
 class Checkpoints:
     """Saves the state of a run that is at rest: last.pt, best.pt, step-N.pt.
 
@@ -52,10 +94,11 @@ class Checkpoints:
     def __init__(
         self,
         store: Store,
-        loop: Loop,
+        loop: Standing,
         due: Due,
         metric: str | None,
         marks: Callable[[], Mapping[str, Any]],
+        spending: Spending | None = None,
     ) -> None:
         self.store = store
         self.loop = loop
@@ -66,17 +109,21 @@ class Checkpoints:
         """Value and step of the best evaluation so far."""
         self._weights: dict[str, Any] | None = None
         self._saved: tuple[int, int] | None = None
-        self._begun = time.perf_counter()
-        self._spent = self._last_cost = 0.0
+        self._spending = spending or Spending()
 
     def restore(self, found: Found) -> str | None:
         """Go on from a checkpoint; a sentence where the best weights it counts on are not there."""
         content = found.content
         if found.path.name == LAST:
             self._saved = self._place()
-        if content["best"] is None or self.metric is None:
+        try:
+            best: tuple[Any, Any] = content["best"] or (None, None)
+            value, step = best
+        except (KeyError, TypeError, ValueError):
+            text = "it does not say what is the best evaluation so far ('best')"
+            raise UnusableFile(f"{found.path}: does not fit this run: {text}") from None
+        if value is None or self.metric is None:
             return None
-        value, step = content["best"]
         self.best = value, step
         try:
             if self.store.load(BEST)["step"] >= step:
@@ -93,20 +140,24 @@ class Checkpoints:
         """Take note of a record that was handed out; save where it is due and the loop at rest."""
         if isinstance(record, EpochRecord):
             self._compare(record)
-        if not self.loop.at_rest:
-            return
-        step = self.loop.trainee.step
-        if moments.among(self.due.kept, step):
+        if self.keeps:
             self.keep()
-        if self.due.every is None:
-            elapsed = time.perf_counter() - self._begun
-            due = isinstance(record, EpochRecord) and (
-                self._spent + self._last_cost <= SHARE_OF_RUN * elapsed
-            )
-        else:
-            due = moments.among(self.due.every, step)
-        if due:
+        if self.is_due(record):
             self.save()
+
+    @property
+    def keeps(self) -> bool:
+        """Does the loop rest where a checkpoint is kept for good?"""
+        return self.loop.at_rest and moments.among(self.due.kept, self.loop.trainee.step)
+
+    def is_due(self, record: object) -> bool:
+        """Does the loop rest, after this record, where it is to be saved?"""
+        if not self.loop.at_rest:
+            return False
+        step = self.loop.trainee.step
+        if self.due.every is None:
+            return isinstance(record, EpochRecord) and self._spending.allows(step)
+        return moments.among(self.due.every, step)
 
     def keep(self) -> None:
         """Write step-N.pt, which stays."""
@@ -118,19 +169,18 @@ class Checkpoints:
             self._write(self.store.save_last)
             self._saved = self._place()
 
-    def save_best(self) -> None:
-        """Write best.pt if it has changed."""
+    def save_best(self, sync_name: bool = True) -> None:
+        """Write best.pt if it has changed; a save that follows makes sure of its name."""
         if self._weights is not None:
-            self.store.save_best(self._weights)
+            self.store.save_best(self._weights, sync_name)
             self._weights = None
 
     def _write(self, save: Callable[[dict[str, Any]], Any]) -> None:
-        begun = time.perf_counter()
-        self.save_best()
-        if _finite(self.loop.trainee.model):  # else what is saved already is better
-            save({**capture(self.loop), "best": self.best, "marks": self.marks()})
-        self._last_cost = time.perf_counter() - begun
-        self._spent += self._last_cost
+        with self._spending.saving():
+            finite = _finite(self.loop.trainee.model)
+            self.save_best(sync_name=not finite)
+            if finite:  # else what is saved already is better
+                save({**capture(self.loop), "best": self.best, "marks": self.marks()})
 
     def _place(self) -> tuple[int, int]:
         return self.loop.trainee.step, self.loop.row_at
@@ -156,5 +206,5 @@ class Checkpoints:
         }
 
 
-def _finite(model: torch.nn.Module) -> bool:
+def _finite(model: Weights) -> bool:
     return all(bool(torch.isfinite(each).all()) for each in model.parameters())

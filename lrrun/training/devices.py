@@ -1,4 +1,4 @@
-"""Which device a run uses, with how many threads, and what the machine is."""
+"""Which device a run uses, and what the machine is."""
 
 from __future__ import annotations
 
@@ -6,12 +6,8 @@ import os
 import platform
 
 import torch
-from torch import nn
 
 from lrrun.errors import ConfigError, Problem
-
-SMALL_STEP_FLOPS = 2e8
-"""Below this much work a step, a second thread costs more in waiting than it saves."""
 
 
 def resolve_device(written: str) -> torch.device:
@@ -41,24 +37,6 @@ def available_devices() -> list[str]:
     cuda = [f"cuda:{k}" for k in range(torch.cuda.device_count())]
     mps = ["mps"] if torch.backends.mps.is_available() else []
     return [*cuda, *mps, "cpu"]
-
-
-def choose_threads(written: int | None, model: nn.Module, samples: int) -> int:
-    """CPU threads for a model whose updates take `samples` rows (or tokens); a fixed rule.
-
-    OMP_NUM_THREADS wins, then the config, then one thread for steps under SMALL_STEP_FLOPS and all
-    cores above. Six floating-point operations a parameter and sample is the usual count for a
-    forward and a backward pass (Kaplan et al. 2020, https://arxiv.org/abs/2001.08361); convolutions
-    reuse their weights at every position, so a model that has any counts as large.
-    """
-    if os.environ.get("OMP_NUM_THREADS"):
-        return torch.get_num_threads()
-    if written is not None:
-        return written
-    convolves = any(isinstance(module, nn.Conv2d) for module in model.modules())
-    parameters = sum(parameter.numel() for parameter in model.parameters())
-    small = not convolves and 6 * parameters * samples < SMALL_STEP_FLOPS
-    return 1 if small else available_cores()
 
 
 def available_cores() -> int:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from lrrun.training.datasets import Source
+from lrrun.training.datasets import Source, in_order
 from lrrun.training.trainee import Trainee
 
 ROWS = 512
@@ -30,14 +30,12 @@ def evaluate(
     was_training = model.training
     model.eval()
     count = len(source) if limit is None else min(limit, len(source))
-    rows = torch.arange(count, device=trainee.device)
     total: Tensor | None = None
     try:
         with torch.no_grad(), trainee.autocast():
-            for chunk in torch.split(rows, max(batch_size, ROWS)):
+            for x, y in in_order(source, count, max(batch_size, ROWS), trainee.device):
                 if stop_requested():
                     return None
-                x, y = source.batch(chunk)
                 sums = trainee.task.evaluate_batch(model(x), y)
                 total = sums if total is None else total + sums
     finally:

@@ -36,6 +36,7 @@ from lrrun.training.state import (
     restore_watches,
     restore_weights,
 )
+from lrrun.training.tuning import Tuning
 from lrrun.units import Length, Units
 
 _OPTIMIZED = ("optimizer", "scheduler", "co_schedules")
@@ -159,7 +160,7 @@ def fork(
             "checkpoint, or see lrrun verify"
         )
     state = copied(capture(replay.loop))
-    prepared = prepare(after, threads=after.train.threads or parent.info.get("threads"))
+    prepared = prepare(after, tuning=Tuning.recorded(parent.info))
     _refuse_another_past(prepared, replay.prepared, state)
     planned = extend is not None and how != "rescale"
     old = replay.prepared

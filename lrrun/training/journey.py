@@ -16,12 +16,21 @@ from typing import Any
 import torch
 
 from lrrun.errors import LrrunError
-from lrrun.records import EpochRecord, Incident, Notice, Outcome, Record, StepRecord
+from lrrun.records import (
+    EpochRecord,
+    HeadroomRecord,
+    Incident,
+    Notice,
+    Outcome,
+    Record,
+    StepBlock,
+)
 from lrrun.runlog.info import read_info
 from lrrun.runlog.lock import RunLock
 from lrrun.runlog.writer import RunWriter
 from lrrun.training.checkpoint_store import Found, Store
 from lrrun.training.checkpoints import Checkpoints, Due
+from lrrun.training.datasets import close_workers
 from lrrun.training.loop import Loop
 from lrrun.training.preparation import Prepared
 from lrrun.training.rates import Cut
@@ -45,15 +54,17 @@ class Started:
     threads: int
     parameters: int
     step: int = 0
+    together: int = 1
+    """Runs that train as one stacked model, this one among them."""
 
 
-Event = Started | Record | Incident | Notice | Outcome
+Event = Started | Record | StepBlock | Incident | Notice | Outcome
 
 
 class Journey:
     """The run that `writer` writes, from its beginning or from the checkpoint `found`.
 
-    A context manager: leaving it closes the writer.
+    A context manager: leaving it closes the writer, and ends the data's worker processes.
     """
 
     def __init__(
@@ -109,6 +120,7 @@ class Journey:
             checkpoints.save()
         if first:
             yield self._started(loop.trainee.step)
+            yield from map(Notice, self.prepared.notices)
         for record in loop.records():
             self.step = loop.trainee.step
             if isinstance(record, Outcome):
@@ -135,13 +147,16 @@ class Journey:
             step,
         )
 
-    def _write(self, record: StepRecord | EpochRecord | Incident) -> None:
+    def _write(self, record: Record | Incident) -> None:
         if isinstance(record, Incident):
             self.incidents.append(record)
         elif isinstance(record, EpochRecord):
             self._note_incidents()
             self.writer.write(record)
-        elif record.step % self.prepared.experiment.train.log_every == 0:
+        elif (
+            isinstance(record, HeadroomRecord)
+            or record.step % self.prepared.experiment.train.log_every == 0
+        ):
             self.writer.write(record)
 
     def _finish(self, outcome: Outcome, checkpoints: Checkpoints) -> None:
@@ -195,6 +210,7 @@ class Journey:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        close_workers(self.prepared.data)
         self.writer.close()
 
 
@@ -234,6 +250,7 @@ def reopen(
         metrics=trainee.task.metric_names,
         grad_norm=prepared.experiment.train.grad_norm,
         driven=trainee.driven,
+        headroom=prepared.experiment.train.headroom is not None,
     )
 
 

@@ -1,30 +1,31 @@
 """The training loop: a generator of records. Whoever consumes it decides what becomes of them.
 
 Steps run in segments that end where something must be said or saved: at an evaluation, an epoch's
-end, a pause that was asked for, or after SEGMENT steps. Inside a segment LRs are computed ahead.
+end, a pause that was asked for: see Timetable. Inside a segment LRs are computed ahead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
+import numpy as np
+
 from lrrun.config.clock import Clock
 from lrrun.config.train import Train
-from lrrun.records import EpochRecord, Incident, Outcome, StepRecord
+from lrrun.records import EpochRecord, Incident, Outcome, Record, StepRecord
 from lrrun.training import moments
 from lrrun.training.chance import chance, restore_chance
 from lrrun.training.datasets import Splits
 from lrrun.training.evaluation import evaluate
 from lrrun.training.feed import Feed
+from lrrun.training.headroom import Gauge
 from lrrun.training.moments import Steps
 from lrrun.training.rates import Cut
 from lrrun.training.tally import Tally
+from lrrun.training.timetable import Timetable
 from lrrun.training.trainee import Trainee
 from lrrun.training.updates import Updates
 from lrrun.training.watch import EarlyStop, Trouble
-
-SEGMENT = 256
-"""Steps between two looks at the losses on a device that computes asynchronously."""
 
 
 class Loop:
@@ -52,15 +53,16 @@ class Loop:
         self.data = data
         self.settings = settings
         self.batch_size = batch_size
-        self.total_steps = clock.units.total_steps
         self.plan = clock.batches
+        self.total_steps = clock.units.total_steps
         self.stop_requested = stop_requested
-        self.pauses = pauses
-        self.evaluations = (
-            None if settings.evaluate is None else moments.every(settings.evaluate, clock.units)
-        )
-        feed = Feed(data, clock.batches, batch_size, seed, trainee.device)
+        feed = Feed(data, clock.batches, batch_size, seed, trainee.device, self.total_steps)
         self.updates = Updates(trainee, settings, feed, stop_requested, cuts)
+        self.gauge: Gauge | None = None
+        if settings.headroom is not None:
+            self.gauge = Gauge(trainee, feed, settings.headroom, clock.units)
+            pauses = np.union1d(pauses, self.gauge.stops)
+        self.timetable = Timetable(settings, clock, pauses)
         self.early_stop = EarlyStop(settings.early_stopping) if settings.early_stopping else None
         self.row_at = 0
         """The step of the last row: one that is due at `trainee.step` may be still to be made."""
@@ -72,7 +74,7 @@ class Loop:
         """Has everything been handed out that is due at the trainee's step?"""
         return self.handed and not self._row_is_pending()
 
-    def records(self) -> Iterator[StepRecord | EpochRecord | Incident | Outcome]:
+    def records(self) -> Iterator[Record | Incident | Outcome]:
         """Everything that is still to come of the run, then how it ended.
 
         What is saved while the loop is `at_rest`, or after an outcome other than a divergence, goes
@@ -91,10 +93,14 @@ class Loop:
             if self.trainee.step >= self.total_steps:
                 yield Outcome("completed", f"all {self.total_steps} steps done", self.trainee.step)
                 return
-            last = self._next_stop()
+            last = self.timetable.next_stop(self.trainee.step)
+            if self.gauge is not None:
+                self.gauge.before()
             rows, trouble = self.updates.make(last)
-            for number, row in enumerate(rows, start=1):
-                self.handed = number == len(rows)
+            found = self.gauge.after() if self.gauge is not None and trouble is None else None
+            told = rows if found is None else [*rows, found]
+            for number, row in enumerate(told, start=1):
+                self.handed = number == len(told)
                 yield row
             if trouble is not None:
                 yield self._diverged(trouble, rows[-1])
@@ -113,30 +119,10 @@ class Loop:
         at = f"at step {row.step} (epoch {epoch}){lr}"
         return Outcome("diverged", f"{trouble.reason} {at}", row.step)
 
-    def _next_stop(self) -> int:
-        """The step before which the loop must come up for air."""
-        step = self.trainee.step
-        stops = [self.plan.epoch_end(step), step + SEGMENT, self.total_steps]
-        for further in (self.evaluations, self.pauses):
-            following = None if further is None else moments.after(further, step)
-            stops += [] if following is None else [following]
-        return min(stops)
-
     def _row_is_pending(self) -> bool:
         """Is a row due at this step, and not made yet?"""
         step = self.trainee.step
-        if step == self.row_at:
-            return False
-        ends_epoch = self.plan.epoch_end(step - 1) == step
-        return ends_epoch or self._evaluation_is_due()
-
-    def _evaluation_is_due(self) -> bool:
-        step = self.trainee.step
-        if step == self.total_steps:
-            return True
-        if self.evaluations is None:
-            return self.plan.epoch_end(step - 1) == step
-        return moments.among(self.evaluations, step)
+        return step != self.row_at and self.timetable.row_is_due(step)
 
     def _epoch_record(self) -> EpochRecord | None:
         """The row of this moment, with an evaluation where one is due; the sums begin anew.
@@ -144,7 +130,7 @@ class Loop:
         None where a request to stop came in first: then nothing has happened.
         """
         trainee, tally = self.trainee, self.updates.tally
-        metrics = self._evaluate() if self._evaluation_is_due() else {}
+        metrics = self._evaluate() if self.timetable.evaluation_is_due(trainee.step) else {}
         if metrics is None:
             return None
         epoch = self.plan.at(trainee.step - 1)[0] + 1

@@ -22,7 +22,7 @@ def refuse_if_too_large(spec: Model, facts: DataFacts, device: torch.device) -> 
     The model is made on the meta device: no memory is taken, and nothing is drawn from torch's
     generators. Activations are not counted, so what passes may still not fit.
     """
-    room = _memory(device)
+    room = device_memory(device)
     if isinstance(spec, CustomModel) or room is None:
         return
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
@@ -36,7 +36,7 @@ def refuse_if_too_large(spec: Model, facts: DataFacts, device: torch.device) -> 
         raise ConfigError([Problem(("model",), text)])
 
 
-def _memory(device: torch.device) -> int | None:
+def device_memory(device: torch.device) -> int | None:
     """The bytes of memory that the device has; None where nobody says."""
     if device.type == "cuda":
         return int(torch.cuda.get_device_properties(device).total_memory)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import MethodType
 
 import torch
 from torch import nn
@@ -15,6 +16,9 @@ from lrrun.errors import ConfigError, Problem
 from lrrun.registry import import_callable
 from lrrun.training.param_groups import ParamGroup, param_groups
 
+FUSED_DEVICES = ("cpu", "cuda")
+"""Where torch's fused optimizers run."""
+
 
 def build_optimizer(
     spec: OptimizerSpec,
@@ -22,6 +26,7 @@ def build_optimizer(
     folder: Path,
     base_lr: float | None = None,
     base: nn.Module | None = None,
+    precision: str = "fp32",
 ) -> tuple[Optimizer, list[ParamGroup]]:
     """The optimizer, and its param groups in order.
 
@@ -52,8 +57,10 @@ def build_optimizer(
     else:
         _refuse_misfits(spec, model, groups)
         maker = getattr(torch.optim, OPTIMIZERS[spec.name].torch_name)
+    fastest = {} if precision == "fp16" else _fastest(spec, model, groups)
+    arguments = {**fastest, **spec.arguments}
     try:
-        optimizer = maker([group.for_torch(lr) for group in groups], lr=lr, **spec.arguments)
+        optimizer = maker([group.for_torch(lr) for group in groups], lr=lr, **arguments)
     except Exception as error:  # torch's own checks, or somebody's code: it is their message
         text = f"{spec.name} cannot be made: {type(error).__name__}: {error}"
         raise ConfigError([Problem(("optimizer",), text)]) from error
@@ -64,6 +71,38 @@ def build_optimizer(
         text = f"{spec.name} needs a closure (several evaluations a step), which the loop has not"
         raise ConfigError([Problem(("optimizer", "name"), text)])
     return optimizer, groups
+
+
+def _fastest(
+    spec: OptimizerSpec, model: nn.Module, groups: Iterable[ParamGroup]
+) -> dict[str, bool]:
+    """`fused`, where torch has it for these parameters and the config leaves the choice open.
+
+    One kernel then makes the whole update; its last bits are not those of torch's loop. (Not under
+    fp16, whose first update may be made again: torch's fused SGD keeps no momentum through that.)
+    """
+    if spec.is_custom or "fused" not in OPTIMIZERS[spec.name].defaults:
+        return {}
+    chosen = any(spec.argument(key) for key in ("foreach", "differentiable", "capturable"))
+    sparse = any(getattr(module, "sparse", False) for module in model.modules())
+    parameters = [each for group in groups for each in group.parameters.values()]
+    fits = all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in parameters)
+    return {} if chosen or sparse or not fits else {"fused": True}
+
+
+def bare_step(optimizer: Optimizer) -> Callable[[], object]:
+    """`optimizer.step`, without what torch wraps around it for the profiler and for hooks.
+
+    The wrapper takes as long as the update of a small model. Where hooks are registered, or the
+    optimizer is none of torch's, it is `optimizer.step` as it is.
+    """
+    own = type(optimizer).step
+    bare = getattr(own, "__wrapped__", None)
+    hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+    of_torch = type(optimizer).__module__.startswith("torch.optim.")
+    if bare is None or hooks or not of_torch or not getattr(own, "hooked", False):
+        return optimizer.step
+    return MethodType(bare, optimizer)
 
 
 def _refuse_misfits(spec: OptimizerSpec, model: nn.Module, groups: Iterable[ParamGroup]) -> None:

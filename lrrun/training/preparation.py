@@ -16,13 +16,14 @@ from lrrun.config.plans import driven_names, plan_co_schedules, plan_schedules
 from lrrun.errors import ConfigError
 from lrrun.training import datasets, models
 from lrrun.training.datasets import Splits
-from lrrun.training.devices import choose_threads, resolve_device
+from lrrun.training.devices import resolve_device
 from lrrun.training.fingerprint import Fingerprint, fingerprint
 from lrrun.training.memory import refuse_if_too_large
 from lrrun.training.mup import base_model
 from lrrun.training.optimizers import build_optimizer
 from lrrun.training.tasks import task_for
 from lrrun.training.trainee import Trainee
+from lrrun.training.tuning import UNDECIDED, Tuning, choose_threads, tune
 from lrrun.units import Length, Units
 
 SMOKE_STEPS = 20
@@ -41,6 +42,9 @@ class Prepared:
     data: Splits
     clock: Clock
     fingerprint: Fingerprint
+    tuning: Tuning
+    notices: tuple[str, ...] = ()
+    """What the person at the keyboard should know of how it will be computed."""
 
     @property
     def parameters(self) -> int:
@@ -48,29 +52,40 @@ class Prepared:
         return sum(parameter.numel() for parameter in self.trainee.model.parameters())
 
     def again(self) -> Prepared:
-        """The same as it was before the first step, on the same data and as many threads."""
-        return _build(self.experiment, self.data, self.fingerprint, torch.get_num_threads())
+        """The same as it was before the first step, on the same data, computed alike."""
+        return _build(self.experiment, self.data, self.fingerprint, self.tuning)
+
+    def alike(self, experiment: Experiment, smoke: bool = False) -> Prepared:
+        """Another one-seed experiment on the same data, which are not loaded again."""
+        return _prepared(experiment, self.data, self.fingerprint, smoke, self.tuning)
 
 
-def prepare(experiment: Experiment, smoke: bool = False, threads: int | None = None) -> Prepared:
+def prepare(experiment: Experiment, smoke: bool = False, tuning: Tuning = UNDECIDED) -> Prepared:
     """Load the data and build model, optimizer and schedules of a one-seed experiment.
 
     Seeds every global generator. `smoke` shrinks the run to SMOKE_STEPS updates, and its schedule
-    with it; `threads` are those of a run that goes on. Raises ConfigError, with file and line, or
+    with it; `tuning` is that of a run that goes on. Raises ConfigError, with file and line, or
     UnusableFile.
     """
     try:
         data = datasets.load(experiment.dataset, experiment.folder)
+    except ConfigError as error:
+        raise ConfigError(experiment.document.locate(error.problems)) from None
+    return _prepared(experiment, data, fingerprint(data), smoke, tuning)
+
+
+def _prepared(
+    experiment: Experiment, data: Splits, identity: Fingerprint, smoke: bool, tuning: Tuning
+) -> Prepared:
+    try:
         if smoke:
             experiment = _shrunk(experiment, check(experiment, data.facts).units)
-        return _build(experiment, data, fingerprint(data), threads)
+        return _build(experiment, data, identity, tuning)
     except ConfigError as error:
         raise ConfigError(experiment.document.locate(error.problems)) from None
 
 
-def _build(
-    experiment: Experiment, data: Splits, identity: Fingerprint, threads: int | None
-) -> Prepared:
+def _build(experiment: Experiment, data: Splits, identity: Fingerprint, tuning: Tuning) -> Prepared:
     device = resolve_device(experiment.train.device)
     clock = check(experiment, data.facts)
     settings, seed = experiment.train, experiment.seeds[0]
@@ -80,7 +95,7 @@ def _build(
     model = models.build(experiment.model, data.facts, experiment.folder).to(device)
     base = base_model(experiment.optimizer, experiment.model, data.facts, experiment.folder)
     optimizer, groups = build_optimizer(
-        experiment.optimizer, model, experiment.folder, experiment.base_lr, base
+        experiment.optimizer, model, experiment.folder, experiment.base_lr, base, settings.precision
     )
     base_lrs = {
         group.name: of_torch["lr"]
@@ -91,10 +106,12 @@ def _build(
     co_schedules = plan_co_schedules(experiment, clock.units)
     task = task_for(data.facts.task, settings.label_smoothing)
     rows = experiment.dataset.batch_size * (data.facts.tokens_per_row or 1)
-    torch.set_num_threads(threads or choose_threads(settings.threads, model, rows))
+    torch.set_num_threads(choose_threads(settings.threads or tuning.threads, model, rows))
     trainee = Trainee.of(model, optimizer, schedules, co_schedules, task, device, settings)
     trainee.driven = driven_names(experiment, next(iter(schedules.values())))
-    return Prepared(experiment, trainee, data.to(device), clock, identity)
+    data = data.to(device)
+    tuned, notices = tune(trainee, experiment, data, clock, tuning)
+    return Prepared(experiment, trainee, data, clock, identity, tuned, notices)
 
 
 def _shrunk(experiment: Experiment, units: Units) -> Experiment:

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 
 from lrrun.config.experiment import Experiment
+from lrrun.config.plans import DRIVEN
 from lrrun.errors import UnusableFile
-from lrrun.records import EpochRecord, Incident, Outcome, StepRecord
+from lrrun.records import EpochRecord, HeadroomRecord, Incident, Outcome, Record, StepRecord
+from lrrun.runlog.columns import HEADROOM
 from lrrun.runlog.reader import Run
 from lrrun.runlog.table import Floats
+from lrrun.training import tolerance
 from lrrun.training.checkpoint_store import BEST, Found, Store
 from lrrun.training.checkpoints import Due
 from lrrun.training.journey import cuts_of, loop_of, recorded_incidents
@@ -22,6 +25,8 @@ from lrrun.training.moments import Steps
 from lrrun.training.preparation import Prepared
 from lrrun.training.resume import prepare_again
 from lrrun.training.state import restore
+
+_TABLES = {StepRecord: "steps.csv", EpochRecord: "epochs.csv", HeadroomRecord: HEADROOM}
 
 
 @dataclass(frozen=True)
@@ -100,19 +105,23 @@ class Recorded:
     """What a run's tables say of each of its records."""
 
     def __init__(self, run: Run) -> None:
-        self._tables = {"steps.csv": run.steps, "epochs.csv": run.epochs}
+        self.tolerance = tolerance.of(run.info)
+        self._tables = {"steps.csv": run.steps, "epochs.csv": run.epochs, HEADROOM: run.headroom}
         self._rows = {
             name: {int(step): k for k, step in enumerate(table["step"])}
             for name, table in self._tables.items()
         }
-        self.compared = {"steps.csv": 0, "epochs.csv": 0}
+        self.compared = dict.fromkeys(self._tables, 0)
         """Rows that were found equal, by table."""
 
-    def difference(self, happened: StepRecord | EpochRecord | Incident) -> str | None:
-        """Hold a record against its row, if it has one: the first cell that differs, or None."""
+    def difference(self, happened: Record | Incident) -> str | None:
+        """Hold a record against its row, if it has one: the first cell that differs, or None.
+
+        What a run that was trained fused has measured may differ by the tolerance of such runs.
+        """
         if isinstance(happened, Incident):
             return None
-        name = "steps.csv" if isinstance(happened, StepRecord) else "epochs.csv"
+        name = _TABLES[type(happened)]
         row = self._rows[name].get(happened.step)
         if row is None:
             return None
@@ -120,15 +129,23 @@ class Recorded:
         for column, value in zip(table, _cells(happened, table), strict=True):
             recorded = float(table[column][row])
             again = float("nan") if value is None else float(value)
-            if recorded != again and not (recorded != recorded and again != again):
+            exact = column in _EXACT or column.startswith("lr")
+            if not tolerance.near(recorded, again, 0.0 if exact else self.tolerance):
                 at = f"{name}: step {happened.step}: {column}"
                 return f"{at} is {recorded!r} on record, {again!r} in the replay"
         self.compared[name] += 1
         return None
 
 
-def _cells(happened: StepRecord | EpochRecord, table: Mapping[str, Floats]) -> list[float | None]:
+_EXACT = ("epoch", "step", "samples", *DRIVEN)
+"""Columns that are functions of the config alone, as those of the LRs are."""
+
+
+def _cells(happened: Record, table: Mapping[str, Floats]) -> list[float | None]:
     """The values of a record in the order of its table's columns."""
+    if isinstance(happened, HeadroomRecord):
+        measured = (happened.headroom, happened.update_ratio, *happened.group_ratios)
+        return [happened.step, *happened.lr, *measured]
     norm = [happened.grad_norm] if "grad_norm" in table else []
     if isinstance(happened, StepRecord):
         return [happened.step, *happened.lr, happened.loss, *happened.driven, *norm]

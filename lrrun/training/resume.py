@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from lrrun.errors import UnusableFile, UsageError
 from lrrun.records import Notice, Outcome
 from lrrun.runlog.info import read_info
 from lrrun.runlog.lock import RunLock
+from lrrun.training import tolerance
 from lrrun.training.checkpoint_store import Store
 from lrrun.training.checkpoints import Due
 from lrrun.training.fingerprint import Fingerprint
@@ -21,11 +23,19 @@ from lrrun.training.preparation import Prepared, prepare
 from lrrun.training.provenance import provenance
 from lrrun.training.signals import StopOnSignals
 from lrrun.training.state import check_fit
+from lrrun.training.tuning import Tuning
 
-FREE = ("train.device", "train.threads", "checkpoint")
+FREE = (
+    "train.device",
+    "train.threads",
+    "checkpoint",
+    "dataset.workers",
+    "dataset.prefetch",
+    "dataset.worker_timeout",
+)
 """Keys that change where and how a run computes and what it keeps, but not what it is."""
 
-_ENVIRONMENT = ("device", "threads", "cpu_capability")
+_ENVIRONMENT = ("device", "threads", "compiled", "captured", "cpu_capability")
 
 
 def resume(
@@ -52,7 +62,10 @@ def resume(
     try:
         info = read_info(path)  # as the last owner of the lock left it
         prepared = prepare_again(experiment, info)
-        for sentence in changes_of_machine(prepared, info):
+        others = tolerance.fused_with(info)
+        if others:
+            yield Notice(tolerance.SENTENCE.format(others=others))
+        for sentence in () if others else changes_of_machine(prepared, info):
             yield Notice(sentence)
         if info["status"] == "diverged":
             yield Notice(
@@ -82,12 +95,11 @@ def _due(prepared: Prepared) -> Due:
 
 
 def prepare_again(experiment: Experiment, info: Mapping[str, Any]) -> Prepared:
-    """Data, model and optimizer of a run that exists, on as many threads as it began with.
+    """Data, model and optimizer of a run that exists, computed as it was begun.
 
     Raises UnusableFile where the data are not those that the run began with.
     """
-    threads = experiment.train.threads or info.get("threads")
-    prepared = prepare(experiment, threads=threads)
+    prepared = prepare(experiment, tuning=Tuning.recorded(info))
     if "data" in info:
         before = Fingerprint.of(info["data"])
         if before != prepared.fingerprint:
@@ -143,6 +155,7 @@ def _shown(flat: Mapping[str, Any], key: str) -> str:
 def changes_of_machine(prepared: Prepared, info: Mapping[str, Any]) -> list[str]:
     """At most one line: what has changed that may change the last bits, but not the meaning."""
     now = provenance(prepared.trainee.device, Path.cwd())
+    now |= asdict(prepared.tuning)
     pairs = {key: (info.get(key), now[key]) for key in _ENVIRONMENT}
     versions = info.get("versions") or {}
     pairs |= {key: (versions.get(key), value) for key, value in now["versions"].items()}

@@ -7,6 +7,7 @@ Nothing is written before everything that can be refused has been checked.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -29,20 +30,31 @@ def run(
     command: str = "",
     smoke: bool = False,
     stop: StopOnSignals | None = None,
+    facts: Mapping[str, Any] | None = None,
 ) -> Iterator[Event]:
     """Train a one-seed experiment into a new folder of `runs_dir`, handing on what happens.
 
-    Ends with an Outcome. `command` is recorded as the command line. An error on the way leaves the
-    folder with status `failed` and its sentence, and is raised on.
+    Ends with an Outcome. `command` is recorded as the command line, beside further `facts`. An
+    error on the way leaves the folder with status `failed` and its sentence, and is raised on.
     """
     prepared = prepare(experiment, smoke)
-    writer = create(prepared, runs_dir, {"command": command, "smoke": smoke})
+    writer = create(prepared, runs_dir, {"command": command, "smoke": smoke, **(facts or {})})
     with Journey(prepared, writer, stop or StopOnSignals()) as journey:
         yield from journey.events()
 
 
-def create(prepared: Prepared, runs_dir: Path, facts: Mapping[str, Any]) -> RunWriter:
-    """The folder of a new run; `facts` are further entries of its run.json."""
+def create(
+    prepared: Prepared,
+    runs_dir: Path,
+    facts: Mapping[str, Any],
+    machine: Mapping[str, Any] | None = None,
+    reserved: Path | None = None,
+) -> RunWriter:
+    """The folder of a new run; `facts` are further entries of its run.json.
+
+    `machine` is what `provenance` says and `reserved` the run's folder, where they have been asked
+    for before.
+    """
     experiment, trainee, units = prepared.experiment, prepared.trainee, prepared.clock.units
     config = experiment.resolved()
     return RunWriter.create(
@@ -58,10 +70,13 @@ def create(prepared: Prepared, runs_dir: Path, facts: Mapping[str, Any]) -> RunW
             "parameters": prepared.parameters,
             "chance_loss": chance_loss(prepared.data.facts),
             "data": prepared.fingerprint.as_data(),
-            **provenance(trainee.device, Path.cwd()),
+            **(machine or provenance(trainee.device, Path.cwd())),
+            **asdict(prepared.tuning),
             **facts,
         },
         metrics=trainee.task.metric_names,
         grad_norm=experiment.train.grad_norm,
         driven=trainee.driven,
+        headroom=experiment.train.headroom is not None,
+        reserved=reserved,
     )

@@ -18,6 +18,7 @@ from lrrun.errors import UnusableFile
 from lrrun.training.chance import chance, restore_chance
 from lrrun.training.checkpoint_values import non_finite, shapes_problems
 from lrrun.training.loop import Loop
+from lrrun.training.standing import Standing
 from lrrun.training.tally import Tally
 
 State = dict[str, Any]
@@ -26,7 +27,7 @@ _WATCH = ("first", "average", "count")
 _SHOWN = 4
 
 
-def capture(loop: Loop) -> State:
+def capture(loop: Standing) -> State:
     """The state of a loop that is at rest; its tensors are those that training goes on with.
 
     On an accelerator they are copied to the CPU.
@@ -76,7 +77,7 @@ def restore(loop: Loop, state: Mapping[str, Any]) -> None:
         raise UnusableFile(f"the checkpoint does not fit this run: {text}") from error
 
 
-def check_fit(state: Mapping[str, Any], loop: Loop) -> None:
+def check_fit(state: Mapping[str, Any], loop: Standing) -> None:
     """Raise UnusableFile, naming tensors and shapes, where the model is not the one that was saved,
     or where what was saved is not finite.
     """
@@ -104,7 +105,7 @@ def restore_weights(loop: Loop, state: Mapping[str, Any]) -> None:
         trainee.scaler.load_state_dict(state["scaler"])
 
 
-def restore_feedback(loop: Loop, state: Mapping[str, Any]) -> None:
+def restore_feedback(loop: Standing, state: Mapping[str, Any]) -> None:
     """What the schedules have learnt from metrics."""
     for name, schedule in loop.trainee.schedules.items():
         schedule.restore(state["schedules"][name])
@@ -112,7 +113,7 @@ def restore_feedback(loop: Loop, state: Mapping[str, Any]) -> None:
         schedule.restore(state["co_schedules"][name])
 
 
-def restore_watches(loop: Loop, state: Mapping[str, Any]) -> None:
+def restore_watches(loop: Standing, state: Mapping[str, Any]) -> None:
     """What is known of the losses so far, and the evaluations that brought nothing."""
     for name in _WATCH:
         setattr(loop.updates.watch, name, state["watch"][name])
@@ -121,7 +122,7 @@ def restore_watches(loop: Loop, state: Mapping[str, Any]) -> None:
         loop.early_stop.bad = state["early_stop"]["bad"]
 
 
-def restore_place(loop: Loop, state: Mapping[str, Any]) -> None:
+def restore_place(loop: Standing, state: Mapping[str, Any]) -> None:
     """How far the run is, and what it has summed up since the last row."""
     loop.trainee.step, loop.trainee.samples = state["step"], state["samples"]
     loop.row_at = state["row_at"]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from lrrun.config.train import Train
 from lrrun.schedules.base import Schedule
 from lrrun.training.tasks import Task
+
+if TYPE_CHECKING:
+    from lrrun.training.traced import TracedGradients
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -24,8 +27,8 @@ class Trainee:
 
     `schedules` has one entry a param group, by name and in the optimizer's order; `co_schedules`
     are of the momentum and the weight decay, and `driven` names all that is scheduled beside the
-    LR, in the order of the log's columns. `forward` is the model as it is called: compiled where
-    the config asks for it.
+    LR, in the order of the log's columns. `forward` is the model as it is called, `traced` what
+    takes the place of a forward and a backward pass where these are one graph.
     """
 
     model: nn.Module
@@ -37,7 +40,8 @@ class Trainee:
     precision: str = "fp32"
     ema: AveragedModel | None = None
     scaler: torch.amp.GradScaler | None = None
-    forward: Any = field(default=None)
+    forward: Any = None
+    traced: TracedGradients | None = None
     driven: tuple[str, ...] = ()
     step: int = 0
     samples: int = 0
@@ -69,8 +73,17 @@ class Trainee:
             settings.precision,
             ema,
             torch.amp.GradScaler(device.type) if fp16 else None,
-            torch.compile(model) if settings.compile else model,
+            model,
         )
+
+    def trace(self, compiles: bool, captures: bool) -> TracedGradients:
+        """From now on, loss and gradients are one graph: compiled, captured for CUDA, or both."""
+        from lrrun.training.traced import TracedGradients  # loads torch's compiler
+
+        self.traced = TracedGradients(
+            self.model, self.task.loss, self.autocast, compiles=compiles, captures=captures
+        )
+        return self.traced
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass: mixed precision where the config asks for it."""

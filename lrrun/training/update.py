@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from lrrun.config.train import Train
+from lrrun.training.optimizers import bare_step
 from lrrun.training.trainee import Trainee
 
 MAX_RETRIES = 40
@@ -32,12 +33,11 @@ class Update:
         self.parameters = [
             parameter for group in trainee.optimizer.param_groups for parameter in group["params"]
         ]
-        base = trainee.optimizer.defaults.get("weight_decay") or 1.0
-        self.decay_ratios = [
-            group.get("weight_decay", 0.0) / base for group in trainee.optimizer.param_groups
-        ]
+        self.decay_ratios = decay_ratios(trainee.optimizer)
+        self._step = bare_step(trainee.optimizer)
         self._undoes = settings.on_divergence == "skip"
         self._buffers: list[tuple[Tensor, Tensor]] = []
+        self._one = torch.ones((), device=trainee.device)
         self._batches: Sequence[tuple[Tensor, Tensor]] = ()
         self._samples = 0
 
@@ -65,7 +65,8 @@ class Update:
         self._batches, self._samples = batches, samples
         if self._undoes:  # a forward pass changes the statistics that norms keep
             self._buffers = [(each, each.clone()) for each in self.trainee.model.buffers()]
-        self.trainee.optimizer.zero_grad(set_to_none=True)
+        for parameter in self.parameters:
+            parameter.grad = None
         if len(batches) == 1:
             return self._backward(*batches[0], 1.0)
         losses = [self._backward(x, y, len(x) / samples) for x, y in batches]
@@ -74,6 +75,10 @@ class Update:
     def _backward(self, x: Tensor, y: Tensor, share: float) -> Tensor:
         """The batch's part of the update's loss, its gradient added."""
         trainee = self.trainee
+        if trainee.traced is not None:
+            scale = None if trainee.scaler is None else trainee.scaler.scale(self._one)
+            loss = trainee.traced(x, y, (self._one if scale is None else scale) * share)
+            return loss if scale is None else loss / scale
         with trainee.autocast():
             loss = trainee.task.loss(trainee.forward(x), y)
         if share != 1.0:
@@ -93,7 +98,7 @@ class Update:
             norm = self._clip()
             made = self._finite() if norm is None else math.isfinite(norm.item())
             if made:
-                trainee.optimizer.step()
+                self._step()
         else:
             norm, made = self._apply_scaled(trainee.scaler)
         if made and trainee.ema is not None:
@@ -114,7 +119,7 @@ class Update:
             norm = self.norm()
         good = torch.isfinite(norm) & torch.isfinite(loss) & (loss <= limit)
         before = {each: each.clone() for each in self._changed()} if self._undoes else {}
-        self.trainee.optimizer.step()
+        self._step()
         if self.trainee.ema is not None:
             self.trainee.ema.update_parameters(self.trainee.model)
         if self._undoes:
@@ -171,3 +176,9 @@ class Update:
 
     def _gradients(self) -> list[Tensor]:
         return [each.grad for each in self.parameters if each.grad is not None]
+
+
+def decay_ratios(optimizer: torch.optim.Optimizer) -> list[float]:
+    """Each param group's weight decay as a multiple of the optimizer's own."""
+    base = optimizer.defaults.get("weight_decay") or 1.0
+    return [group.get("weight_decay", 0.0) / base for group in optimizer.param_groups]

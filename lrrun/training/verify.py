@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -12,11 +13,17 @@ from lrrun.config.reading import load_experiment
 from lrrun.errors import UnusableFile
 from lrrun.records import Notice, Outcome
 from lrrun.runlog.reader import Run
+from lrrun.training import tolerance
 from lrrun.training.replay import Kept, Recorded, Replay
 from lrrun.training.resume import changes_of_machine, refuse_bending
 from lrrun.training.state import capture, differences
 
 _NOT_COMPARED = ("run", "marks", "best")
+
+_TOLERANT = (
+    "the run was trained fused with {others} others: rows, steps and LRs are compared exactly, "
+    "losses, metrics and weights to {percent:g}%"
+)
 
 
 @dataclass(frozen=True)
@@ -55,11 +62,19 @@ def verify(
     replay = Replay(experiment, run, found, np.array([target["step"]]))
     for sentence in changes_of_machine(replay.prepared, run.info):
         yield Notice(sentence)
+    others = tolerance.fused_with(run.info)
+    if others and tolerance.draws_masks(replay.prepared.trainee.model):
+        raise UnusableFile(
+            f"{path}: cannot be verified: it was trained fused, with dropout masks that no other "
+            "run can draw; lrrun train its config for one that can be"
+        )
+    if others:
+        yield Notice(_TOLERANT.format(others=others, percent=100 * tolerance.RELATIVE))
     yield Notice(f"replaying steps {replay.first} to {target['step']}")
     yield _compare(replay, target)
 
 
-def _compare(replay: Replay, target: dict[str, object]) -> Verdict:
+def _compare(replay: Replay, target: dict[str, Any]) -> Verdict:
     loop, record = replay.loop, Recorded(replay.run)
     difference = None
     for happened in loop.records():
@@ -73,8 +88,7 @@ def _compare(replay: Replay, target: dict[str, object]) -> Verdict:
             break
     state = capture(loop)
     if difference is None:
-        saved = {key: value for key, value in target.items() if key not in _NOT_COMPARED}
-        paths = differences(saved, state)
+        paths = _differences(target, state, tolerance.of(replay.run.info))
         if paths:
             more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
             difference = f"the state after step {loop.trainee.step} differs: {paths[0]}{more}"
@@ -86,3 +100,13 @@ def _compare(replay: Replay, target: dict[str, object]) -> Verdict:
         len(state["model"]),
         difference,
     )
+
+
+def _differences(target: dict[str, Any], state: dict[str, Any], apart: float) -> list[str]:
+    """The key paths at which the replayed state is not the saved one, to the tolerance `apart`."""
+    if not apart:
+        saved = {key: value for key, value in target.items() if key not in _NOT_COMPARED}
+        return differences(saved, state)
+    exact = [key for key in ("step", "samples", "row_at", "trail") if target[key] != state[key]]
+    far = tolerance.far_apart(target["model"], state["model"], apart)
+    return [*exact, *(f"model.{name}" for name in far)]

@@ -114,6 +114,37 @@ def test_no_cut_of_a_resume_loses_what_was_announced(tmp_path: Path, parts) -> N
     assert min(counts[1:3]) > 20
 
 
+def test_no_cut_takes_the_best_weights_that_a_state_counts_on(
+    tmp_path: Path, use_disk, remembering_disk
+) -> None:
+    """best.pt is written first, and the save after it makes sure of its name as well."""
+    root = tmp_path / "disk"
+    root.mkdir()
+    disk = use_disk(remembering_disk(root))
+    store, folder = Store(root, "r"), tmp_path / "cut"
+    announced, counted = [0], [0]
+
+    def look() -> None:
+        for tree in disk.states():
+            lay_out(tree, folder)
+            left = Store(folder, "r")
+            found = left.newest_good() if any(name.endswith(".pt") for name in tree) else None
+            step = found.content["step"] if found and found.path.name != "best.pt" else 0
+            assert step >= announced[0]
+            assert not step or left.load("best.pt")["step"] >= step
+            counted[0] += 1
+            for path in folder.iterdir():
+                path.unlink()
+            folder.rmdir()
+
+    disk.after = look
+    for step in (1, 2, 3):
+        store.save_best({"step": step}, sync_name=False)
+        store.save_last({"step": step})
+        announced[0] = step
+    assert counted[0] > 100
+
+
 def test_after_any_cut_a_resume_ends_as_the_straight_run(
     tmp_path: Path, parts, straight, small_run, use_disk, fast_disk
 ) -> None:

@@ -234,7 +234,7 @@ MUTATIONS = {
 }
 
 
-def _in_place(path: Path, prove: object = None) -> Any:
+def _in_place(path: Path, *_: object) -> Any:
     from lrrun.runlog import files
 
     return files._filling(files.disk.open(path, 0o1101))  # O_WRONLY | O_CREAT | O_TRUNC
@@ -243,10 +243,10 @@ def _in_place(path: Path, prove: object = None) -> Any:
 _save = Store._save
 
 
-def _drop_then_save(store: Store, name: str, content: Any) -> Path:
+def _drop_then_save(store: Store, name: str, content: Any, *rest: Any) -> Path:
     for old in ("last.pt", "previous.pt"):
         checkpoint_store.files.remove(store.folder / old)
-    return _save(store, name, content)
+    return _save(store, name, content, *rest)
 
 
 @pytest.mark.parametrize("name", MUTATIONS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,17 +46,14 @@ def poisoned(*overrides: str, at: tuple[int, ...] = (7,), value: float = math.na
 
 def with_poison(ready: Prepared, at: tuple[int, ...], value: float) -> Prepared:
     steps = iter(range(10**6))
-    batch = ready.data.train.batch
 
-    def with_nan(rows: torch.Tensor) -> Any:
-        x, y = batch(rows)
+    def with_nan(x: torch.Tensor, chance: torch.Generator) -> torch.Tensor:
         if next(steps) in at:
             x = x.clone()
             x[0] = value
-        return x, y
+        return x
 
-    object.__setattr__(ready.data.train, "batch", with_nan)
-    return ready
+    return replace(ready, data=replace(ready.data, augment=with_nan))
 
 
 def loop(ready: Prepared) -> Loop:

@@ -1,6 +1,7 @@
 """Optimizers and their param groups."""
 
 import copy
+import inspect
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from lrrun.config.models import Gpt, Mlp
 from lrrun.config.optimizers import OPTIMIZERS, OptimizerSpec
 from lrrun.errors import ConfigError
 from lrrun.training.models import build
-from lrrun.training.optimizers import build_optimizer
+from lrrun.training.optimizers import bare_step, build_optimizer
 
 HERE = Path()
 TABLE = DataFacts(100, 20, "classification", (6,), 3)
@@ -56,7 +57,9 @@ def assert_steps_as_torch(name, model, x):
     """Two updates through build_optimizer, and two through torch's own class: equal bits."""
     twin, start = copy.deepcopy(model), copy.deepcopy(model)
     ours, groups = build_optimizer(spec(name, 0.01), model, HERE)
-    theirs = getattr(torch.optim, OPTIMIZERS[name].torch_name)(twin.parameters(), lr=0.01)
+    cls = getattr(torch.optim, OPTIMIZERS[name].torch_name)
+    kernel = {"fused": True} if "fused" in inspect.signature(cls).parameters else {}
+    theirs = cls(twin.parameters(), lr=0.01, **kernel)
     for net, optimizer in ((model, ours), (twin, theirs)):
         for _ in range(2):
             optimizer.zero_grad()
@@ -68,6 +71,34 @@ def assert_steps_as_torch(name, model, x):
     ):
         assert torch.equal(mine, other)
         assert not torch.equal(mine, first)
+
+
+def test_the_fused_kernel_is_chosen_where_the_config_leaves_the_choice_open(mlp):
+    def fused(precision="fp32", model=mlp, **arguments):
+        section = OptimizerSpec(name="sgd", lr=0.1, **arguments)
+        optimizer, _ = build_optimizer(section, model, HERE, precision=precision)
+        return optimizer.defaults["fused"]
+
+    assert fused()
+    assert not fused(fused=False)
+    assert not fused(foreach=True)
+    assert not fused(precision="fp16")
+    assert not fused(model=torch.nn.Embedding(3, 2, sparse=True))
+
+
+def test_a_step_without_torchs_wrapper_is_the_same_and_hooks_are_heard(mlp):
+    optimizer, _ = build_optimizer(spec("sgd", 0.1), mlp, HERE)
+    before = [each.clone() for each in mlp.parameters()]
+    for each in mlp.parameters():
+        each.grad = torch.ones_like(each)
+    assert bare_step(optimizer) != optimizer.step
+    bare_step(optimizer)()
+    for old, new in zip(before, mlp.parameters(), strict=True):
+        torch.testing.assert_close(new, old - 0.1)
+    heard = []
+    optimizer.register_step_post_hook(lambda *_: heard.append(True))
+    bare_step(optimizer)()
+    assert heard == [True]
 
 
 @pytest.mark.parametrize("name", DENSE)

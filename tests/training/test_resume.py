@@ -214,7 +214,10 @@ def test_what_would_bend_the_run_is_refused(tmp_path: Path, override: str, named
         list(resume(path))
 
 
-def test_threads_may_change_and_that_is_said(tmp_path: Path) -> None:
+def test_threads_may_change_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     last(run(config(tmp_path, PLAIN), tmp_path, stop=StopAt(3)))
     events = list(resume(tmp_path / "plain-1", ["train.threads=2"]))
     notices = [each.sentence for each in events if isinstance(each, Notice)]
@@ -296,7 +299,8 @@ def test_an_evaluation_that_is_cut_short_draws_no_chance(
 
 def test_a_diverged_run_goes_on_and_says_what_to_expect(tmp_path: Path) -> None:
     spike = "scheduler=[{name: constant, for: 18 steps}, {name: constant, factor: 1e9}]"
-    outcome = last(run(config(tmp_path, PLAIN, spike), tmp_path))
+    settings = (spike, "checkpoint={every: 12 steps}")
+    outcome = last(run(config(tmp_path, PLAIN, *settings), tmp_path))
     assert outcome.status == "diverged"
     events = list(resume(tmp_path / "plain-1"))
     notices = [each.sentence for each in events if isinstance(each, Notice)]

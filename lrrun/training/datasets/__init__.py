@@ -8,8 +8,9 @@ from typing import Any
 
 from lrrun.config import datasets as declared
 from lrrun.training.datasets import cifar, custom, digits, idx, synthetic, tables, text
-from lrrun.training.datasets.base import Augment, Images, MapStyle, Source, Splits, Table, Windows
+from lrrun.training.datasets.base import Augment, Images, Source, Splits, Table, Windows
 from lrrun.training.datasets.order import augmentation_generator, epoch_order
+from lrrun.training.datasets.rows import MapStyle, RowsAhead, close_workers, in_order
 
 LOADERS: dict[type[declared.Dataset], Callable[[Any, Path], Splits]] = {
     declared.Digits: digits.load,
@@ -43,11 +44,14 @@ __all__ = [
     "Augment",
     "Images",
     "MapStyle",
+    "RowsAhead",
     "Source",
     "Splits",
     "Table",
     "Windows",
     "augmentation_generator",
+    "close_workers",
     "epoch_order",
+    "in_order",
     "load",
 ]

@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.utils.data import default_collate
 
 from lrrun.config.base import DataFacts
 
@@ -138,26 +137,6 @@ class Windows:
     def to(self, device: torch.device) -> Windows:
         """The stream on another device."""
         return Windows(self.stream.to(device), self.context)
-
-
-@dataclass(frozen=True, eq=False)
-class MapStyle:
-    """Any map-style torch Dataset of (x, y) pairs: rows are made one by one, then collated."""
-
-    rows: Any
-    device: torch.device
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def batch(self, indices_B: Tensor) -> tuple[Tensor, Tensor]:
-        """The collated rows; floats become float32, a target of one float a row becomes (B, 1)."""
-        x, y = default_collate([self.rows[index] for index in indices_B.tolist()])
-        return as_input(x).to(self.device), as_target(y).to(self.device)
-
-    def to(self, device: torch.device) -> MapStyle:
-        """The same rows, with batches on another device."""
-        return replace(self, device=device)
 
 
 def as_input(x: Tensor) -> Tensor:

@@ -12,6 +12,10 @@ label (of y, or of its attribute `targets`). Floats of shape (N,) or (N, K) are 
 targets. Integers of shape (N, T) are the tokens that follow those of x, the size of the vocabulary
 being `train.vocabulary`, else one more than the largest token (of tensors). Inputs become
 float32, but int64 inputs stay.
+
+Rows that are made one by one may draw from torch's, numpy's and Python's global generators: what
+they draw is a function of the seed and the update. They must not draw from a generator of their
+own, nor remember what was asked for before: a resumed run could not repeat that.
 """
 
 from __future__ import annotations
@@ -25,9 +29,11 @@ from torch.utils.data import Subset, TensorDataset
 
 from lrrun.config.base import DataFacts, Task
 from lrrun.config.datasets import CustomDataset
+from lrrun.config.datasets.custom import IN_PROCESS, Workers
 from lrrun.errors import ConfigError, LrrunError, Problem
 from lrrun.registry import import_callable
-from lrrun.training.datasets.base import MapStyle, Source, Splits, Table, as_input, as_target
+from lrrun.training.datasets.base import Source, Splits, Table, as_input, as_target
+from lrrun.training.datasets.rows import MapStyle
 
 _PATH = ("dataset",)
 _CONTRACT = (
@@ -48,14 +54,18 @@ def load(spec: CustomDataset, folder: Path) -> Splits:
         raise
     except Exception as error:  # somebody's code: whatever it raises is their message
         raise _problem(f"calling {spec.name} failed: {type(error).__name__}: {error}") from error
-    return as_splits(returned, spec.name)
+    return as_splits(returned, spec.name, spec.pool)
 
 
-def as_splits(returned: object, name: str) -> Splits:
+def as_splits(returned: object, name: str, workers: Workers = IN_PROCESS) -> Splits:
     """What a custom dataset returned, as Splits; raises ConfigError if it breaks the contract."""
     if not isinstance(returned, (tuple, list)) or len(returned) != 2:
         raise _problem(f"{name} returned {_kind(returned)}; {_CONTRACT}")
-    train, val = (_source(part, name) for part in returned)
+    train = _source(returned[0], name, "training", workers)
+    val = _source(returned[1], name, "validation", workers)
+    if workers.count and not any(isinstance(part, MapStyle) for part in (train, val)):
+        text = f"{name} returns tensors, and nothing is to be made of them; leave it out"
+        raise ConfigError([Problem(("dataset", "workers"), text)])
     x, y = _first(train, name)
     val_x, val_y = _first(val, name)
     if (x.shape, y.shape, y.dtype) != (val_x.shape, val_y.shape, val_y.dtype):
@@ -71,7 +81,7 @@ def as_splits(returned: object, name: str) -> Splits:
     return Splits(train, val, facts)
 
 
-def _source(part: Any, name: str) -> Source:
+def _source(part: Any, name: str, which: str, workers: Workers) -> Source:
     tensors = _tensors(part)
     if tensors is not None:
         x, y = tensors
@@ -81,7 +91,7 @@ def _source(part: Any, name: str) -> Source:
     listed = isinstance(part, (tuple, list))
     if listed or not hasattr(part, "__getitem__") or not hasattr(part, "__len__"):
         raise _problem(f"{name} returned {_kind(part)} for a part; {_CONTRACT}")
-    return MapStyle(part, torch.device("cpu"))
+    return MapStyle(part, torch.device("cpu"), f"{name}: {which} row", workers)
 
 
 def _tensors(part: Any) -> tuple[Tensor, Tensor] | None:
@@ -100,11 +110,8 @@ def _first(source: Source, name: str) -> tuple[Tensor, Tensor]:
         raise _problem(f"{name}: a part has no rows")
     try:
         return source.batch(torch.tensor([0]))
-    except Exception as error:  # somebody's __getitem__
-        raise _problem(
-            f"{name}: row 0 cannot be made into a batch: "
-            f"{type(error).__name__}: {error}; {_CONTRACT}"
-        ) from error
+    except ConfigError as error:
+        raise _problem(f"{error.problems[0].message}; {_CONTRACT}") from error
 
 
 def _task(x: Tensor, y: Tensor, name: str) -> Task:

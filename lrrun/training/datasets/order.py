@@ -10,19 +10,29 @@ from torch import Tensor
 CPU = torch.device("cpu")
 
 
+def key(purpose: str, *position: int) -> int:
+    """A number in 0..2^64-1 that depends on its arguments alone: the first bytes of their BLAKE2b.
+
+    Neighbouring seeds and steps give unrelated numbers.
+
+    >>> key("rows", 0, 7) == key("rows", 0, 7) != key("rows", 7, 0)
+    True
+    """
+    text = "/".join((purpose, *map(str, position)))
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "little")
+
+
 def generator(purpose: str, *position: int, device: torch.device = CPU) -> torch.Generator:
     """A generator that depends on its arguments alone: ("augment", seed, step), for example.
 
-    The arguments are hashed (BLAKE2b), so that neighbouring seeds and steps are unrelated; neither
-    torch's global generator nor Python's per-process hash has a say.
+    The arguments are hashed by `key`; neither torch's global generator nor Python's per-process
+    hash has a say.
 
     >>> torch.equal(torch.rand(3, generator=generator("augment", 0, 7)),
     ...             torch.rand(3, generator=generator("augment", 0, 7)))
     True
     """
-    key = "/".join((purpose, *map(str, position)))
-    digest = hashlib.blake2b(key.encode(), digest_size=8).digest()
-    return torch.Generator(device).manual_seed(int.from_bytes(digest, "little"))
+    return torch.Generator(device).manual_seed(key(purpose, *position))
 
 
 def augmentation_generator(seed: int, step: int, device: torch.device = CPU) -> torch.Generator:

@@ -12,8 +12,7 @@ from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
 from lrrun.config.base import DataFacts
 from lrrun.config.datasets import CustomDataset
 from lrrun.errors import ConfigError
-from lrrun.training.datasets import load
-from lrrun.training.datasets.base import MapStyle, Table
+from lrrun.training.datasets import MapStyle, Table, load
 from lrrun.training.datasets.custom import as_splits
 
 CODE = """
