@@ -42,15 +42,46 @@ def follow(events: Iterable[Event], silent: bool, path: Path, received: Any) -> 
     return Ended(path, outcome, received())
 
 
+def follow_many(
+    events: Iterable[tuple[int, Event]], silent: bool, received: Any
+) -> tuple[list[Ended], list[str]]:
+    """Draw runs that train at once until all have ended; those, and why others could not begin."""
+    from lrrun.render.progress_many import watch_many
+    from lrrun.training.journey import Started
+
+    paths: dict[int, Path] = {}
+    ended: dict[int, Ended] = {}
+    failures: list[str] = []
+    told = _numbered_notices(events)
+    for index, event in told if silent else watch_many(told):
+        if isinstance(event, Started):
+            paths[index] = event.path
+        elif isinstance(event, Outcome) and index in paths:
+            ended[index] = Ended(paths[index], event, received())
+        elif isinstance(event, Outcome) and event.status == "failed":
+            failures.append(event.sentence)
+    return [ended[index] for index in sorted(ended)], failures
+
+
+def _numbered_notices(events: Iterable[tuple[int, Event]]) -> Iterator[tuple[int, Event]]:
+    for index, event in events:
+        yield from ((index, each) for each in _tell_notices([event]))
+
+
 def _tell_notices(events: Iterable[Event]) -> Iterator[Event]:
+    for event in events:
+        if isinstance(event, Notice):
+            tell(event.sentence)
+        else:
+            yield event
+
+
+def tell(sentence: str) -> None:
+    """Say something on standard error, however silent the rest is to be."""
     from lrrun.render.terminal import make_console, printable
 
     console = make_console(sys.stderr)
-    for event in events:
-        if isinstance(event, Notice):
-            console.print(f"lrrun: {printable(event.sentence)}", soft_wrap=True, markup=False)
-        else:
-            yield event
+    console.print(f"lrrun: {printable(sentence)}", soft_wrap=True, markup=False)
 
 
 def command_line() -> str:
@@ -75,4 +106,6 @@ def exit_code(runs: Iterable[Ended]) -> int:
         if run.outcome.status == "interrupted" and run.signal is not None:
             return 128 + run.signal
     statuses = {run.outcome.status for run in runs}
+    if "failed" in statuses:
+        return int(Exit.PARTLY_FAILED)
     return int(Exit.DIVERGED) if "diverged" in statuses else int(Exit.DONE)

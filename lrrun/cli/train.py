@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lrrun.cli.check import findings_of
-from lrrun.cli.following import Ended, as_data, command_line, exit_code, follow
+from lrrun.cli.following import (
+    Ended,
+    as_data,
+    command_line,
+    exit_code,
+    follow,
+    follow_many,
+    tell,
+)
 from lrrun.cli.options import (
     DEFAULT_RUNS_DIR,
     AllowCode,
@@ -22,6 +30,7 @@ from lrrun.cli.options import (
 
 if TYPE_CHECKING:
     from lrrun.config.experiment import Experiment
+    from lrrun.training.signals import StopOnSignals
 
 
 def train(
@@ -36,6 +45,10 @@ def train(
     name: Annotated[
         str | None, typer.Option("--name", help="The beginning of the run folder's name.")
     ] = None,
+    fuse: Annotated[
+        bool,
+        typer.Option("--fuse", help="Train several seeds as one stacked model: often faster."),
+    ] = False,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     strict: Strict = False,
     allow_code: AllowCode = False,
@@ -56,30 +69,74 @@ def train(
     found = findings_of(experiment, clock, strict)
     if found and not quiet:
         print_findings(make_console(sys.stderr), found)
-    ended = _train_all(experiment, runs_dir, smoke, quiet, json_output)
+    ended = _train_all(experiment, runs_dir, smoke, quiet, json_output, fuse)
     code = exit_code(ended)
     if code:
         raise typer.Exit(code)
 
 
 def _train_all(
-    experiment: Experiment, runs_dir: Path, smoke: bool, quiet: bool, json_output: bool
+    experiment: Experiment,
+    runs_dir: Path,
+    smoke: bool,
+    quiet: bool,
+    json_output: bool,
+    fuse: bool,
 ) -> list[Ended]:
-    """Train every seed in turn, until a signal ends it."""
+    """Train every seed until a signal ends it: in turn, bit for bit as if alone, or fused."""
     from lrrun.training.signals import StopOnSignals
 
-    done = []
+    silent = quiet or json_output
+    fuse = fuse and len(experiment.seeds) > 1 and _may_be_fused(experiment)
     with StopOnSignals() as stop:
-        from lrrun.training.runner import run
-
-        for seed in experiment.seeds:
-            one = experiment.with_seed(seed)
-            events = run(one, runs_dir, command=command_line(), smoke=smoke, stop=stop)
-            done.append(follow(events, quiet or json_output, Path(), lambda: stop.received))
-            if stop.requested():
-                break
+        if fuse:
+            done = _together(experiment, runs_dir, smoke, silent, stop)
+        else:
+            done = _in_turn(experiment, runs_dir, smoke, silent, stop)
     if json_output:
         from lrrun.runlog import strict_json
 
         print(strict_json.dumps([as_data(each) for each in done]))
+    return done
+
+
+def _may_be_fused(experiment: Experiment) -> bool:
+    """Can the seeds be trained as one? Says so where a key forbids it."""
+    from lrrun.config.fusing import reason_alone
+
+    reason = reason_alone(experiment)
+    if reason is not None:
+        tell(f"the seeds are trained one by one: {reason}")
+    return reason is None
+
+
+def _in_turn(
+    experiment: Experiment, runs_dir: Path, smoke: bool, silent: bool, stop: StopOnSignals
+) -> list[Ended]:
+    from lrrun.training.runner import run
+
+    done = []
+    for seed in experiment.seeds:
+        one = experiment.with_seed(seed)
+        events = run(one, runs_dir, command=command_line(), smoke=smoke, stop=stop)
+        done.append(follow(events, silent, Path(), lambda: stop.received))
+        if stop.requested():
+            break
+    return done
+
+
+def _together(
+    experiment: Experiment, runs_dir: Path, smoke: bool, silent: bool, stop: StopOnSignals
+) -> list[Ended]:
+    """Train all seeds at once; where none can begin, the error is the first one's own."""
+    from lrrun.training.fused.runner import train_many
+
+    seeds = [experiment.with_seed(seed) for seed in experiment.seeds]
+    facts = {"command": command_line()}
+    events = train_many(seeds, runs_dir, facts=facts, smoke=smoke, stop=stop)
+    done, failures = follow_many(events, silent, lambda: stop.received)
+    if failures and not done:
+        return _in_turn(experiment, runs_dir, smoke, silent, stop)
+    for sentence in failures:
+        tell(sentence)
     return done

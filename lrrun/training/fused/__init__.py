@@ -1,0 +1,1 @@
+"""Replicas of one model, trained together as one stacked model."""

@@ -1,0 +1,264 @@
+"""Fewer and cheaper operations for the same values: a traced graph, cleaned.
+
+What a trace of batched code holds beside the work: views that change nothing, products by 1,
+results that are computed again, constants that are made at every call, a transposition behind a
+matrix product, memory for each intermediate result.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch._ops import OpOverload
+
+aten = torch.ops.aten
+
+_PRODUCTS = {aten.bmm.default, aten.baddbmm.default}
+_IN_PLACE = {
+    aten.relu.default: aten.relu_.default,
+    aten.add.Tensor: aten.add_.Tensor,
+    aten.mul.Tensor: aten.mul_.Tensor,
+    aten.div.Tensor: aten.div_.Tensor,
+}
+"""Pointwise operations → those that write into their first argument."""
+
+
+def clean(module: fx.GraphModule, kept: int = 0) -> fx.GraphModule:
+    """The same function with fewer operations; changes `module`, whose shapes are then fixed.
+
+    All its outputs but the first `kept` get contiguous memory of their own.
+    """
+    graph = module.graph
+    graph.eliminate_dead_code()
+    _drop_no_ops(graph)
+    _add_in_products(graph)
+    _turn_products(graph)
+    _drop_no_ops(graph)
+    _precompute(module)
+    _merge_equal(graph)
+    _own_outputs(graph, kept)
+    _work_in_place(graph)
+    graph.eliminate_dead_code()
+    graph.lint()
+    module.recompile()
+    return module
+
+
+def _value(node: fx.Node) -> Any:
+    """The tensor (without data) that a node stands for; None where it is something else."""
+    value = node.meta.get("val")
+    return value if isinstance(value, Tensor) else None
+
+
+def _is_view(node: fx.Node) -> bool:
+    """Does the node show all or a part of its first argument's elements, in their memory?"""
+    target = node.target
+    if target is aten._unsafe_view.default:
+        return True
+    if not isinstance(target, OpOverload) or len(target._schema.returns) != 1:
+        return False
+    if target is aten.as_strided.default:
+        return False
+    alias = target._schema.returns[0].alias_info
+    return alias is not None and not alias.is_write
+
+
+def _base(node: fx.Node) -> fx.Node:
+    """The node whose memory this one shows."""
+    while _is_view(node) or node.target is operator.getitem:
+        node = node.args[0]  # type: ignore[assignment]
+    return node
+
+
+def _looks_the_same(one: fx.Node, other: fx.Node) -> bool:
+    a, b = _value(one), _value(other)
+    if a is None or b is None:
+        return False
+    same: bool = a.shape == b.shape and a.dtype == b.dtype and a.stride() == b.stride()
+    return same
+
+
+def _drop_no_ops(graph: fx.Graph) -> None:
+    """Views of views that show what an earlier one shows, x · 1, copies into the layout it has."""
+    for node in graph.nodes:
+        by_one = node.target in (aten.mul.Scalar, aten.mul.Tensor) and node.args[1] == 1
+        if by_one or (node.target is aten.clone.default and "memory_format" in node.kwargs):
+            source = node.args[0]
+            if _looks_the_same(node, source):
+                node.replace_all_uses_with(source)
+        elif _is_view(node):
+            earlier = node
+            while _is_view(earlier):
+                earlier = earlier.args[0]
+                if _looks_the_same(node, earlier):
+                    node.replace_all_uses_with(earlier)
+                    break
+    graph.eliminate_dead_code()
+
+
+def _call(graph: fx.Graph, before: fx.Node, target: OpOverload, *args: Any) -> fx.Node:
+    """A new node before `before`, its value known."""
+    with graph.inserting_before(before):
+        node = graph.call_function(target, args)
+    node.meta["val"] = target(*fx.map_arg(args, lambda each: _without_data(_value(each))))
+    return node
+
+
+def _without_data(value: Tensor) -> Tensor:
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+
+
+def _transposes(node: fx.Node) -> bool:
+    """Does it swap the last two of three dimensions?"""
+    if node.target is not aten.transpose.int or _value(node).ndim != 3:
+        return False
+    return {each % 3 for each in node.args[1:]} == {1, 2}  # type: ignore[operator]
+
+
+def _turn_products(graph: fx.Graph) -> None:
+    """Where only its transpose is used, a product is made as (a b)ᵀ = bᵀ aᵀ.
+
+    So a weight's gradient has the weight's own layout, and logits that which the loss asks for.
+    """
+    for node in graph.nodes:
+        product = node.args[0] if node.args else None
+        if not (isinstance(product, fx.Node) and product.target in _PRODUCTS):
+            continue
+        if len(product.users) == 1 and _transposes(node):
+            *bias, first, second = product.args
+            turned = [
+                _call(graph, node, aten.transpose.int, each, 1, 2)
+                for each in (*bias, second, first)
+            ]
+            node.replace_all_uses_with(_call(graph, node, product.target, *turned))
+    graph.eliminate_dead_code()
+
+
+def _deterministic(node: fx.Node) -> bool:
+    target = node.target
+    return (
+        isinstance(target, OpOverload)
+        and torch.Tag.nondeterministic_seeded not in target.tags
+        and not target._schema.is_mutable
+    )
+
+
+def _precompute(module: fx.GraphModule) -> None:
+    """What depends on no input is computed once."""
+    graph = module.graph
+    known: dict[fx.Node, Any] = {}
+    for node in list(graph.nodes):
+        if node.op == "get_attr":
+            known[node] = getattr(module, str(node.target))
+        needs = node.all_input_nodes
+        if node.op != "call_function" or not all(each in known for each in needs):
+            continue
+        if not _deterministic(node) or _value(node) is None:
+            continue
+        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda each: known[each])
+        name = f"constant_{node.name}"
+        module.register_buffer(name, node.target(*args, **kwargs), persistent=False)
+        with graph.inserting_before(node):
+            constant = graph.get_attr(name)
+        constant.meta["val"] = node.meta["val"]
+        node.replace_all_uses_with(constant)
+        known[constant] = getattr(module, name)
+    graph.eliminate_dead_code()
+
+
+def _merge_equal(graph: fx.Graph) -> None:
+    """One operation for those that are the same on the same inputs."""
+    seen: dict[Any, fx.Node] = {}
+    for node in graph.nodes:
+        getitem = node.target is operator.getitem
+        if not getitem and (not _deterministic(node) or node.target is aten.clone.default):
+            continue
+        key = repr((node.target, node.args, sorted(node.kwargs.items())))
+        earlier = seen.setdefault(key, node)
+        if earlier is not node:
+            node.replace_all_uses_with(earlier)
+    graph.eliminate_dead_code()
+
+
+def _add_in_products(graph: fx.Graph) -> None:
+    """The sum a b + c as one operation, where c is a bias: (K, 1, ..., 1, O)."""
+    for node in graph.nodes:
+        if node.target is not aten.add.Tensor or len(node.args) != 2 or node.kwargs:
+            continue
+        for bias, shown in (node.args, node.args[::-1]):
+            if not (isinstance(bias, fx.Node) and isinstance(shown, fx.Node)):
+                continue
+            product = _product_behind(shown)
+            if product is not None and _is_bias(bias, node, product):
+                k, _, outputs = _value(product).shape
+                row = _call(graph, node, aten.view.default, bias, [k, 1, outputs])
+                both = _call(graph, node, aten.baddbmm.default, row, *product.args)
+                shape = list(_value(node).shape)
+                node.replace_all_uses_with(_call(graph, node, aten.view.default, both, shape))
+                break
+    _drop_no_ops(graph)
+
+
+def _product_behind(node: fx.Node) -> fx.Node | None:
+    """The matrix product that `node` is, or shows with other leading dimensions, alone."""
+    while _is_view(node) and len(node.users) == 1:
+        source = node.args[0]
+        if not (isinstance(source, fx.Node) and _value(node).is_contiguous()):
+            return None
+        if _value(source).shape[-1] != _value(node).shape[-1]:
+            return None
+        node = source
+    return node if node.target is aten.bmm.default and len(node.users) == 1 else None
+
+
+def _is_bias(bias: fx.Node, total: fx.Node, product: fx.Node) -> bool:
+    k, *between, outputs = _value(total).shape
+    value = _value(bias)
+    one_row = value.shape == (k, *(1 for _ in between), outputs)
+    return one_row and value.dtype == _value(product).dtype and bool(value.is_contiguous())
+
+
+def _own_outputs(graph: fx.Graph, kept: int) -> None:
+    """Copies of outputs that are somebody else's memory, twice the same, or not contiguous."""
+    (end,) = (node for node in graph.nodes if node.op == "output")
+    outputs = list(end.args[0])
+    taken: set[fx.Node] = {_base(each) for each in outputs[:kept]}
+    for index, each in enumerate(outputs[kept:], start=kept):
+        if not isinstance(each, fx.Node):
+            continue
+        base = _base(each)
+        shared = base.op != "call_function" or base in taken
+        partial = _value(base) is not None and _value(base).numel() != _value(each).numel()
+        if shared or partial or not _value(each).is_contiguous():
+            with graph.inserting_before(end):
+                copy = graph.call_function(
+                    aten.clone.default, (each,), {"memory_format": torch.contiguous_format}
+                )
+            copy.meta["val"] = _without_data(_value(each)).contiguous()
+            outputs[index] = copy
+        taken.add(base)
+    end.args = (outputs,)
+
+
+def _work_in_place(graph: fx.Graph) -> None:
+    """Results written over an argument that nobody reads any more."""
+    for node in graph.nodes:
+        first = node.args[0] if node.args else None
+        if not (isinstance(first, fx.Node) and _is_free(first) and _looks_the_same(node, first)):
+            continue
+        if node.target in _IN_PLACE:
+            node.target = _IN_PLACE[node.target]
+        elif node.target is aten.threshold_backward.default:
+            node.target = aten.threshold_backward.grad_input
+            node.kwargs = {"grad_input": first}
+
+
+def _is_free(node: fx.Node) -> bool:
+    """Is its memory its own, and read by one operation alone?"""
+    while len(node.users) == 1 and _is_view(node):
+        node = node.args[0]  # type: ignore[assignment]
+    own = node.op == "call_function" and isinstance(node.target, OpOverload)
+    return own and len(node.users) == 1 and not _is_view(node)

@@ -1,0 +1,195 @@
+"""The torch optimizers of K replicas as one, whose numbers may differ from replica to replica.
+
+Shapes: K replicas, G param groups; stacked tensors are (K, ...).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lrrun.training.fused.arithmetic import (
+    Tensors,
+    along,
+    choose,
+    of,
+    scalar_dtype,
+    spread,
+    with_one,
+)
+from lrrun.training.fused.group import Group
+from lrrun.training.fused.group_options import flat, numbers_of, switches_of, write_number
+from lrrun.training.fused.refusal import NotFusable
+from lrrun.training.fused.rules import COUNTERS, RULES
+from lrrun.training.fused.stack import FusedModel
+
+
+class FusedOptimizer:
+    """One torch.optim optimizer a replica, stepping together.
+
+    Numbers (lr, momentum, beta1, beta2, eps, weight_decay, ...) may differ by replica and group.
+    """
+
+    def __init__(self, model: FusedModel, optimizers: Sequence[torch.optim.Optimizer]) -> None:
+        """`optimizers[k]` was made by build_optimizer for the k-th module that `model` was stacked
+        from; its state is not taken over (see `load`).
+
+        Raises NotFusable: no rule for the class, or groups or switches that differ.
+        """
+        first = optimizers[0]
+        self.model = model
+        kinds = {type(each) for each in optimizers}
+        if len(kinds) > 1 or type(first) not in RULES:
+            names = ", ".join(sorted(each.__name__ for each in kinds))
+            raise NotFusable(f"the optimizer {names}, for which there is no stacked rule")
+        self.rule = RULES[type(first)]
+        self._options = [copy.deepcopy(each.state_dict()["param_groups"]) for each in optimizers]
+        self._written: set[tuple[int, str]] = set()
+        alike = zip(*(each.param_groups for each in optimizers), strict=True)
+        self.groups = [self._group(groups) for groups in alike]
+
+    def _group(self, groups: Sequence[Mapping[str, Any]]) -> Group:
+        names = {id(each): name for name, each in self.model.module.named_parameters()}
+        shapes = [each.shape for each in groups[0]["params"]]
+        if any([each.shape for each in group["params"]] != shapes for group in groups[1:]):
+            raise NotFusable("param groups that differ in their parameters")
+        trained = [k for k, each in enumerate(groups[0]["params"]) if each.requires_grad]
+        own = [names[id(groups[0]["params"][k])] for k in trained]
+        return Group(
+            places=trained,
+            indices=[self.model.trained.index(name) for name in own],
+            parameters=[self.model.stacked_parameters[name] for name in own],
+            numbers=numbers_of(groups, self.model.device),
+            switches=switches_of(groups),
+            starts=self.rule.starts,
+        )
+
+    def set(self, group: int, name: str, values_K: Tensor) -> None:
+        """Set a number of a group: lr, momentum, beta1, beta2, weight_decay, ...
+
+        values_K is float64 and on the device; it is read at the next steps, so leave it as it is.
+        """
+        self.groups[group].numbers[name] = values_K
+        self._written.add((group, name))
+
+    def set_lrs(self, lrs_GK: Tensor) -> None:
+        """The LRs of all groups at once: a row of a preloaded (S, G, K) float64 tensor."""
+        for index, lrs_K in enumerate(lrs_GK):
+            self.set(index, "lr", lrs_K)
+
+    def step(self, active_K: Tensor | None = None) -> None:
+        """Update; replicas that are not active (bool; None: all are) keep weights and state."""
+        with torch.no_grad():
+            for group in self.groups:
+                group.grads = [self.model.grads[index] for index in group.indices]
+                if active_K is None:
+                    self.rule.update(group)
+                else:
+                    self._update_some(group, active_K)
+                group.grads = []
+
+    def _update_some(self, group: Group, active_K: Tensor) -> None:
+        weights = [each.clone() for each in group.parameters]
+        moments = {
+            name: [each.clone() for each in tensors] for name, tensors in group.moments.items()
+        }
+        counters = dict(group.counters)
+        self.rule.update(group)
+        _restore(group.parameters, weights, active_K)
+        for name, tensors in group.moments.items():
+            _restore(tensors, moments.get(name) or group.new_moment(name), active_K)
+        for name, value in group.counters.items():
+            before = counters[name] if name in counters else group.start(name)
+            group.counters[name] = choose(active_K, value, before)
+
+    def norms(self) -> Tensor:
+        """norms_K: the 2-norm of all of a replica's gradients together."""
+        vector_norm = torch.linalg.vector_norm
+        each_K = [vector_norm(grad.flatten(1), dim=1) for grad in self._gradients()]
+        total_K: Tensor = vector_norm(torch.stack(each_K), dim=0)
+        return total_K
+
+    def clip(self, max_norms_K: Tensor) -> Tensor:
+        """Scale gradients as clip_grad_norm_ does, by max_norm / (norm + 1e-6) where that is below
+        1; norms_K before that. A max_norm of inf leaves a replica's gradients alone.
+        """
+        norms_K = self.norms()
+        share_K = (max_norms_K / (norms_K + 1e-6)).clamp(max=1.0)
+        grads = list(self._gradients())
+        torch._foreach_mul_(grads, spread(share_K, grads))
+        return norms_K
+
+    def finite(self) -> Tensor:
+        """Bool (K): are all gradients finite? Their sums tell, as in a solo run."""
+        sums = [each.flatten(1).sum(1) for each in self._gradients()]
+        return torch.isfinite(torch.stack(sums).sum(0))
+
+    def _gradients(self) -> Iterator[Tensor]:
+        """Of the parameters that are trained."""
+        for group in self.groups:
+            for index in group.indices:
+                yield self.model.grads[index]
+
+    def state_dict(self, k: int) -> dict[str, Any]:
+        """What replica k's own torch optimizer would give: plain floats, tensors of own memory."""
+        options = copy.deepcopy(self._options[k])
+        for index, name in self._written:
+            write_number(options[index], name, of(self.groups[index].numbers[name], k))
+        state: dict[int, dict[str, Any]] = {}
+        for group, plain in zip(self.groups, options, strict=True):
+            for each, place in enumerate(group.places):
+                found = self._state(group, each, k)
+                if found:
+                    state[plain["params"][place]] = found
+        return {"state": state, "param_groups": options}
+
+    def _state(self, group: Group, each: int, k: int) -> dict[str, Any]:
+        """The state that torch keeps for one parameter; nothing before its first update."""
+        counters = {name: of(value, k) for name, value in group.counters.items()}
+        begun = counters.get("step", 1) and not counters.pop("fresh", 0)
+        if not (begun and group.moments):
+            return {}
+        dtype = scalar_dtype()
+        kept: dict[str, Any] = {
+            name: torch.tensor(value, dtype=dtype) for name, value in counters.items()
+        }
+        for name, tensors in group.moments.items():
+            needs = self.rule.only_with.get(name)
+            if needs is None or of(group.numbers[needs], k):
+                kept[name] = tensors[each][k].clone()
+        return kept
+
+    def load(self, k: int, state: Mapping[str, Any]) -> None:
+        """Put replica k into such a state."""
+        self._options[k] = copy.deepcopy(state["param_groups"])
+        count = self.model.replicas
+        for group, plain in zip(self.groups, state["param_groups"], strict=True):
+            for name, value in flat(plain).items():
+                if name in group.numbers:
+                    number = group.numbers[name]
+                    group.numbers[name] = with_one(number, k, float(value), count, group.device)
+            kept = [state["state"].get(plain["params"][place], {}) for place in group.places]
+            self._load_state(group, k, kept)
+
+    def _load_state(self, group: Group, k: int, kept: Sequence[Mapping[str, Any]]) -> None:
+        """Put replica k's part of a group into the states of its parameters, one of each."""
+        for name in group.moments.keys() | {each for each in kept[0] if each not in COUNTERS}:
+            start = group.new_moment(name)
+            for tensor, fresh, saved in zip(group.moment(name), start, kept, strict=True):
+                tensor[k].copy_(saved.get(name, fresh[k]))
+        saved = {"fresh": 0.0, **kept[0]} if kept[0] else {}
+        for name in group.counters.keys() | (saved.keys() & COUNTERS):
+            value = float(saved.get(name, of(group.start(name), k)))
+            number = group.counter(name)
+            count = self.model.replicas
+            group.counters[name] = with_one(number, k, value, count, group.device)
+
+
+def _restore(tensors: Tensors, before: Tensors, active_K: Tensor) -> None:
+    """Put back what replicas that are not active had before."""
+    for each, old in zip(tensors, before, strict=True):
+        each.copy_(torch.where(along(active_K, each), each, old))

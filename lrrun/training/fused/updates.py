@@ -1,0 +1,265 @@
+"""Stretches of updates of K replicas at once: made, watched, and told in columns.
+
+Shape suffixes: S steps of a stretch, K replicas.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
+from lrrun.errors import LrrunError
+from lrrun.training.datasets import Splits
+from lrrun.training.fused.columns import Ahead, Columns
+from lrrun.training.fused.ema import FusedEma
+from lrrun.training.fused.feed import FusedFeed
+from lrrun.training.fused.numbers import Driver, Numbers
+from lrrun.training.fused.optimizers import FusedOptimizer
+from lrrun.training.fused.replica import Replica
+from lrrun.training.fused.stack import FusedModel
+from lrrun.training.fused.watches import Watches
+from lrrun.training.updates import SKIPS_IN_A_ROW
+from lrrun.training.watch import Trouble
+
+Floats = NDArray[np.float64]
+
+
+@dataclass
+class Stretch:
+    """What came of the updates from `first` on; replicas by their place in the stack.
+
+    `rows` holds the training rows of each update. `skips` and `ends` say at which of the updates,
+    from 0, a replica's was left out, or was its last one.
+    """
+
+    first: int
+    columns: Sequence[Columns]
+    rows: list[int]
+    losses: Floats
+    norms: Floats | None
+    skips: dict[int, list[tuple[int, Trouble]]] = field(default_factory=dict)
+    ends: dict[int, tuple[int, Trouble]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+
+class FusedUpdates:
+    """The stack of those replicas that are still on their way.
+
+    As Updates does: on the CPU each loss and its gradients are looked at before the update is made;
+    elsewhere nothing waits, and a stretch is looked at when it is over.
+    """
+
+    def __init__(
+        self,
+        replicas: Sequence[Replica],
+        data: Splits,
+        stop_requested: Callable[[], bool],
+        states: Sequence[Mapping[str, Any]] = (),
+    ) -> None:
+        """`states`, one a replica, are those that they go on from; else they begin."""
+        first = replicas[0].prepared
+        trainees = [each.prepared.trainee for each in replicas]
+        settings = [each.prepared.experiment.train for each in replicas]
+        self.replicas = list(replicas)
+        self.stop_requested = stop_requested
+        self.device = first.trainee.device
+        self.feed = FusedFeed(
+            data,
+            first.clock.batches,
+            first.experiment.dataset.batch_size,
+            [each.prepared.experiment.seeds[0] for each in replicas],
+            self.device,
+            first.clock.units.total_steps,
+        )
+        for trainee, state in zip(trainees, states, strict=False):
+            trainee.model.load_state_dict(state["model"])
+        self.model = FusedModel(
+            [each.model for each in trainees],
+            first.trainee.task,
+            shared_data=self.feed.shared,
+            precision=settings[0].precision,
+            compile=bool(first.tuning.compiled),
+        )
+        self.optimizer = FusedOptimizer(self.model, [each.optimizer for each in trainees])
+        decays = [each.ema for each in settings if each.ema is not None]
+        self.ema = FusedEma(self.model, decays) if decays else None
+        for k, state in enumerate(states):
+            self.optimizer.load(k, state["optimizer"])
+            if self.ema is not None:
+                self.ema.load(k, state["ema"])
+        self.grad_norm = settings[0].grad_norm
+        self.may_skip = [each.on_divergence == "skip" for each in settings]
+        limits = [float("inf") if each.clip_norm is None else each.clip_norm for each in settings]
+        self.clips = bool(np.isfinite(limits).any())
+        self.max_norms_K = torch.tensor(limits, device=self.device)
+        self._all = torch.ones(len(replicas), dtype=torch.bool, device=self.device)
+        self.active = np.ones(len(replicas), np.bool_)
+        self._skipping = any(each.updates.skips for each in replicas)
+        self._active_K: Tensor | None = None
+        total_steps = first.clock.units.total_steps
+        self.ahead = [Ahead(each, first.clock.batches, total_steps) for each in trainees]
+        begun = [each["optimizer"] for each in states] or [
+            {"param_groups": each.optimizer.param_groups} for each in trainees
+        ]
+        self.driver = Driver(trainees, begun, self.device)
+        for k, replica in enumerate(replicas):
+            replica.place.joined, replica.place.k = self, k
+        self.watches = Watches([each.updates.own_watch for each in replicas])
+
+    @property
+    def alive(self) -> list[Replica]:
+        """Those that are still on their way."""
+        return [each for each, on in zip(self.replicas, self.active, strict=True) if on]
+
+    def probe(self, step: int) -> None:
+        """Raise NotFusable, naming the operation, where an update cannot be made for all."""
+        batches, _ = next(self.feed.updates(step, step + 1))
+        self.model.probe(*batches[0])
+
+    def freeze(self, k: int) -> None:
+        """Leave a replica as it is from now on."""
+        self.active[k] = False
+        self._active_K = torch.from_numpy(self.active.copy()).to(self.device)
+
+    def columns(self, first: int, last: int) -> tuple[list[Columns], dict[int, LrrunError]]:
+        """Every replica's columns, and the errors of those whose schedules have none."""
+        found: list[Columns | None] = []
+        errors: dict[int, LrrunError] = {}
+        for k, ahead in enumerate(self.ahead):
+            try:
+                found.append(ahead.between(first, last) if self.active[k] else None)
+            except LrrunError as error:
+                errors[k] = error
+                found.append(None)
+        known = next((each for each in found if each is not None), None)
+        return [known if each is None else each for each in found if known], errors
+
+    def make(self, first: int, last: int, columns: Sequence[Columns]) -> Stretch:
+        """Make the updates `first` to `last` - 1 of all that are active.
+
+        Stops before the next update where that is requested, or none is active any more.
+        """
+        begun = time.perf_counter()
+        numbers = self.driver.numbers(columns)
+        count = len(self.replicas)
+        stretch = Stretch(
+            first,
+            columns,
+            [],
+            np.empty((last - first, count)),
+            np.empty((last - first, count)) if self.grad_norm else None,
+        )
+        produce = self._watched if self.device.type == "cpu" else self._unwatched
+        with np.errstate(all="ignore"):  # a loss that is not finite is a finding, no warning
+            produce(stretch, numbers, last)
+        stretch.seconds = time.perf_counter() - begun
+        return stretch
+
+    def _watched(self, stretch: Stretch, numbers: Numbers, last: int) -> None:
+        for at, (batches, rows) in enumerate(self._batches(stretch.first, last)):
+            losses = self.model.gradients(batches, rows).numpy()
+            stretch.rows.append(rows)
+            stretch.losses[at] = losses
+            losses_K = stretch.losses[at]
+            troubles = self.watches.see(losses_K, self.active)
+            norms = self._norms()
+            finite = self._finite() if norms is None else torch.isfinite(norms)
+            if stretch.norms is not None and norms is not None:
+                stretch.norms[at] = norms.numpy()
+            made_K = self._active_K
+            if self._judge(stretch, at, troubles, finite.numpy()):
+                made_K = self._all_but(troubles)
+                self.model.undo_forward(made_K)
+            numbers.give(self.optimizer, at)
+            self._step(made_K)
+            if not self.active.any():
+                return
+
+    def _unwatched(self, stretch: Stretch, numbers: Numbers, last: int) -> None:
+        """What counts as a spike is, for the whole stretch, what does before its first update."""
+        limits = self.watches.limits
+        limits_K = torch.from_numpy(limits).to(self.device, torch.float32)
+        seen: list[Tensor] = []
+        for at, (batches, rows) in enumerate(self._batches(stretch.first, last)):
+            losses_K = self.model.gradients(batches, rows)
+            norms_K = self._norms()
+            good_K = self.optimizer.finite() if norms_K is None else torch.isfinite(norms_K)
+            good_K = good_K & torch.isfinite(losses_K) & (losses_K <= limits_K)
+            numbers.give(self.optimizer, at)
+            self._step(good_K if self._active_K is None else good_K & self._active_K)
+            if any(self.may_skip):
+                self.model.undo_forward(good_K)
+            norms_K = losses_K if norms_K is None else norms_K
+            seen.append(torch.stack([losses_K, norms_K, good_K.to(losses_K.dtype)]))
+            stretch.rows.append(rows)
+        if not seen:
+            return
+        values = torch.stack(seen).double().cpu().numpy()
+        for at, (losses, norms, good) in enumerate(values):
+            stretch.losses[at] = losses
+            if stretch.norms is not None:
+                stretch.norms[at] = norms
+            troubles = self.watches.see(stretch.losses[at], self.active, limits)
+            self._judge(stretch, at, troubles, good > 0)
+
+    def _batches(self, first: int, last: int) -> Iterator[tuple[list[tuple[Tensor, Tensor]], int]]:
+        for each in self.feed.updates(first, last):
+            if self.stop_requested():
+                return
+            yield each
+
+    def _norms(self) -> Tensor | None:
+        """The norms of the gradients before any clipping, or None when nobody asks for them."""
+        if self.clips:
+            return self.optimizer.clip(self.max_norms_K)
+        return self.optimizer.norms() if self.grad_norm else None
+
+    def _finite(self) -> Tensor:
+        """Bool (K): are all of a replica's gradients finite? Mostly one norm over all tells."""
+        if bool(get_total_norm(self.model.grads).isfinite()):
+            return self._all
+        return self.optimizer.finite()
+
+    def _step(self, made_K: Tensor | None) -> None:
+        self.optimizer.step(made_K)
+        if self.ema is not None:
+            self.ema.update(made_K)
+
+    def _all_but(self, troubles: Mapping[int, Trouble]) -> Tensor:
+        made = self.active.copy()
+        made[list(troubles)] = False
+        return torch.from_numpy(made)
+
+    def _judge(
+        self, stretch: Stretch, at: int, troubles: dict[int, Trouble], finite: NDArray[np.bool_]
+    ) -> bool:
+        """Skip or end the replicas that are in trouble, `finite` says whose gradients are.
+
+        Adds to `troubles`; False where all is well.
+        """
+        for k in np.flatnonzero(self.active & ~finite).tolist():
+            bad = Trouble("the gradients became non-finite", of_batch=True)
+            troubles.setdefault(k, bad)
+        if not troubles and not self._skipping:
+            return False
+        for k in np.flatnonzero(self.active).tolist():
+            updates = self.replicas[k].updates
+            trouble = troubles.get(k)
+            updates.skips = 0 if trouble is None else updates.skips + 1
+            if trouble is None:
+                continue
+            if self.may_skip[k] and trouble.of_batch and updates.skips <= SKIPS_IN_A_ROW:
+                stretch.skips.setdefault(k, []).append((at, trouble))
+            else:
+                stretch.ends[k] = at, trouble
+                self.freeze(k)
+        self._skipping = any(each.updates.skips for each in self.alive)
+        return bool(troubles)
