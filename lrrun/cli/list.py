@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lrrun.cli.options import DEFAULT_RUNS_DIR, JsonFlag, RunsDir
@@ -10,25 +12,27 @@ from lrrun.errors import UnusableFile
 if TYPE_CHECKING:
     from lrrun.runlog.reader import BrokenRun, Run
     from lrrun.runlog.summary import Summary
+    from lrrun.search.overview import Overview
 
 
 def list_(runs_dir: RunsDir = DEFAULT_RUNS_DIR, json_output: JsonFlag = False) -> None:
-    """List the runs: status, components, best metrics, time; the oldest first."""
+    """List the runs and sweeps: status, components, best metrics, time; the oldest first."""
     from lrrun.runlog.reader import BrokenRun, list_runs
 
     found = list_runs(runs_dir)
+    sweeps = _sweeps(runs_dir)
     if json_output:
         from lrrun.runlog import strict_json
 
         runs = (_as_data(run, *_summary(run)) for run in found)
-        for line in strict_json.lines(runs):
+        for line in strict_json.lines(chain(runs, map(_sweep_data, sweeps))):
             print(line)
         return
     from lrrun.render.runs import print_run_list
     from lrrun.render.terminal import make_console, printable
 
     console = make_console()
-    if not found:
+    if not found and not sweeps:
         console.print(
             printable(f"No runs in {runs_dir}/ yet; `lrrun train CONFIG` makes one."),
             soft_wrap=True,
@@ -41,6 +45,10 @@ def list_(runs_dir: RunsDir = DEFAULT_RUNS_DIR, json_output: JsonFlag = False) -
     for run, _, problem in rows:
         if problem:
             console.print(printable(f"{run.name}: unreadable: {problem}"), soft_wrap=True)
+    if sweeps:
+        from lrrun.render.sweeping import print_sweep_list
+
+        print_sweep_list(console, sweeps)
 
 
 def _summary(run: Run | BrokenRun) -> tuple[Summary | None, str]:
@@ -53,6 +61,23 @@ def _summary(run: Run | BrokenRun) -> tuple[Summary | None, str]:
         return run.summary, ""
     except UnusableFile as error:
         return None, str(error)
+
+
+def _sweeps(runs_dir: Path) -> list[Overview]:
+    """The sweeps; what reads them is loaded only where there are some."""
+    from lrrun.runlog.names import sweep_folders
+
+    if not sweep_folders(runs_dir):
+        return []
+    from lrrun.search.overview import overviews
+
+    return overviews(runs_dir)
+
+
+def _sweep_data(sweep: Overview) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    return {"kind": "sweep", "status": sweep.status, "ended": sweep.ended, **asdict(sweep)}
 
 
 def _as_data(run: Run | BrokenRun, summary: Summary | None, problem: str) -> dict[str, Any]:

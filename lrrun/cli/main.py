@@ -15,6 +15,7 @@ from lrrun.cli.check import check
 from lrrun.cli.compare import compare
 from lrrun.cli.components import components
 from lrrun.cli.doctor import doctor
+from lrrun.cli.find import find
 from lrrun.cli.fork import fork
 from lrrun.cli.init import init
 from lrrun.cli.list import list_
@@ -22,6 +23,7 @@ from lrrun.cli.resume import resume
 from lrrun.cli.schedule import schedule
 from lrrun.cli.schema import schema
 from lrrun.cli.show import show
+from lrrun.cli.sweep import sweep
 from lrrun.cli.train import train
 from lrrun.cli.verify import verify
 from lrrun.errors import EnvironmentFault, Exit, LrrunError
@@ -86,7 +88,9 @@ for _verb in (
     train,
     resume,
     fork,
+    sweep,
     verify,
+    find,
     compare,
     show,
     components,

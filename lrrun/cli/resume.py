@@ -23,13 +23,18 @@ def resume(
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
     json_output: JsonFlag = False,
 ) -> None:
-    """Go on with a run from its newest good checkpoint, bit for bit; a finished run says so.
+    """Go on with a run from its newest good checkpoint, bit for bit, or with a sweep.
 
+    A finished run says so.
     Keys that change what the run is are refused; lrrun fork makes another run from a checkpoint.
     """
+    from lrrun.cli.sweeping import resume_sweep, sweep_meant
     from lrrun.runlog.reader import find_run
     from lrrun.training.signals import StopOnSignals
 
+    if (sweep := sweep_meant(run, runs_dir)) is not None:
+        resume_sweep(sweep, runs_dir, overrides, allow_code, quiet, json_output)
+        return
     path = find_run(run, runs_dir)
     settings = [*(overrides or ())]
     settings += [f"train.device={device}"] if device is not None else []

@@ -21,10 +21,15 @@ def show(
     plots: PlotsFlag = True,
     json_output: JsonFlag = False,
 ) -> None:
-    """Show one run: its outcome, config, epochs, loss and LR curves, and files."""
+    """Show one run: its outcome, config, epochs, loss and LR curves, and files; or one sweep."""
     from lrrun.analysis.course import follow
+    from lrrun.cli.sweep_report import show_sweep
+    from lrrun.cli.sweeping import sweep_meant
     from lrrun.runlog.reader import Run, find_run
 
+    if (sweep := sweep_meant(run, runs_dir)) is not None:
+        show_sweep(sweep, plots, json_output)
+        return
     opened = Run.open(find_run(run, runs_dir))
     course = opened.fold_steps(follow)
     if json_output:

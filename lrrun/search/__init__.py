@@ -1,0 +1,1 @@
+"""What finds learning rates: range tests, sweeps, halving; Experiments out, records in."""
