@@ -45,6 +45,11 @@ bench: $(READY)  ## Run the benchmarks; figures go to benchmarks/RESULTS.md by h
 	$(BIN)/python benchmarks/reliability/costs.py
 	$(BIN)/python benchmarks/reliability/kills.py --kills 100
 	$(BIN)/python benchmarks/reliability/fuzz.py
+	$(BIN)/python benchmarks/speed/steps.py
+	$(BIN)/python benchmarks/speed/startup.py
+	$(BIN)/python benchmarks/speed/fused.py
+	$(BIN)/python benchmarks/speed/scale.py
+	$(BIN)/python benchmarks/speed/gpu.py
 
 clean:  ## Remove the environment and caches; runs are left alone
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .hypothesis build ./*.egg-info
