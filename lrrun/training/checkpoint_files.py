@@ -37,6 +37,10 @@ def save(path: Path, content: dict[str, Any], sync_name: bool = True) -> None:
         sealing = SealingFile(handle)
         try:
             torch.save(content, sealing)  # type: ignore[arg-type]
+        except RuntimeError as error:
+            if isinstance(error.__context__, (KeyboardInterrupt, MemoryError)):
+                raise error.__context__ from None  # torch's writer, unwound, has only its own words
+            raise
         finally:
             sealing.close()
 

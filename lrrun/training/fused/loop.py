@@ -29,6 +29,9 @@ Round = list[tuple[Replica, Happening]]
 
 STOPPED = "stopped on request"
 
+EVALUATED_NUMBERS = 1 << 22
+"""Inputs, or outputs, of all replicas' rows in one batch of an evaluation: 16 MiB of float32."""
+
 
 class FusedLoop:
     """Trains replicas to the ends of their runs; `rounds()` is the generator.
@@ -193,8 +196,11 @@ class FusedLoop:
 
     @property
     def _evaluated_rows(self) -> int:
-        """Rows of a validation batch: fewer for many replicas, so that their outputs stay small."""
-        return max(self.batch_size, ROWS // len(self.updates.replicas))
+        """Rows of a validation batch, so that inputs and outputs of all replicas stay small."""
+        facts = self.data.facts
+        numbers = max(math.prod(facts.inputs), facts.outputs * (facts.tokens_per_row or 1))
+        rows = EVALUATED_NUMBERS // (numbers * len(self.updates.replicas))
+        return max(self.batch_size, min(ROWS, rows))
 
     def _show(self, k: int, record: EpochRecord) -> None:
         """Show an evaluation to whatever listens to metrics."""

@@ -5,7 +5,8 @@ Shapes: K replicas, B samples; what follows depends on the model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -27,6 +28,12 @@ NARROW = 64
 """Fewer classes than this, and the softmax of a row is not vectorized by torch on the CPU."""
 
 
+@functools.lru_cache(maxsize=8)
+def traced_before(stack: Hashable) -> dict[Any, Any]:
+    """The passes of stacks that are alike in all but their numbers, by the shape of the batch."""
+    return {}
+
+
 class FusedModel:
     """K modules of one architecture, on one device, each with weights of its own.
 
@@ -45,8 +52,12 @@ class FusedModel:
         shared_data: bool,
         precision: str = "fp32",
         compile: bool = False,
+        architecture: Hashable = None,
     ) -> None:
-        """Copies the weights; raises NotFusable (precision fp16, modules that differ)."""
+        """Copies the weights; stacks of one `architecture`, if it is given, share what is traced.
+
+        Raises NotFusable: precision fp16, modules that differ.
+        """
         if precision == "fp16":
             raise NotFusable("fp16, whose loss scale is a replica's own; bf16 can be fused")
         self.replicas = len(models)
@@ -66,7 +77,8 @@ class FusedModel:
         self.grads: list[Tensor] = []
         self.device = self.parameters_K[0].device
         self._buffers_before: list[Tensor] = []
-        self._passes: dict[Any, Any] = {}
+        kind = repr(self.module), self.replicas, shared_data, precision, compile, self.device
+        self._passes = {} if architecture is None else traced_before((architecture, kind))
         homes, saved = self._homes(), self.module.state_dict()
         stacked = {*self.stacked_parameters, *self.stacked_buffers}
         self._layout = {key: homes[key] for key in saved if homes.get(key) in stacked}

@@ -6,7 +6,7 @@ Shape suffixes: S steps of a stretch, K replicas.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,8 +14,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.utils import get_total_norm
 
+from lrrun.config.models import CustomModel
 from lrrun.errors import LrrunError
 from lrrun.training.datasets import Splits
 from lrrun.training.fused.columns import Ahead, Columns
@@ -26,6 +26,7 @@ from lrrun.training.fused.optimizers import FusedOptimizer
 from lrrun.training.fused.replica import Replica
 from lrrun.training.fused.stack import FusedModel
 from lrrun.training.fused.watches import Watches
+from lrrun.training.preparation import Prepared
 from lrrun.training.updates import SKIPS_IN_A_ROW
 from lrrun.training.watch import Trouble
 
@@ -87,6 +88,7 @@ class FusedUpdates:
             shared_data=self.feed.shared,
             precision=settings[0].precision,
             compile=bool(first.tuning.compiled),
+            architecture=_architecture(first),
         )
         self.optimizer = FusedOptimizer(self.model, [each.optimizer for each in trainees])
         decays = [each.ema for each in settings if each.ema is not None]
@@ -223,9 +225,7 @@ class FusedUpdates:
         return self.optimizer.norms() if self.grad_norm else None
 
     def _finite(self) -> Tensor:
-        """Bool (K): are all of a replica's gradients finite? Mostly one norm over all tells."""
-        if bool(get_total_norm(self.model.grads).isfinite()):
-            return self._all
+        """Bool (K): are all of a replica's gradients finite?"""
         return self.optimizer.finite()
 
     def _step(self, made_K: Tensor | None) -> None:
@@ -263,3 +263,12 @@ class FusedUpdates:
                 self.freeze(k)
         self._skipping = any(each.updates.skips for each in self.alive)
         return bool(troubles)
+
+
+def _architecture(prepared: Prepared) -> Hashable:
+    """Equal for replicas whose passes are the same; None where somebody's code may differ."""
+    experiment = prepared.experiment
+    if isinstance(experiment.model, CustomModel):
+        return None
+    smoothing = experiment.train.label_smoothing
+    return repr(experiment.model), repr(prepared.data.facts), smoothing
