@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format lint types gallery golden bench clean
+.PHONY: help demo test check format lint types gallery guide golden bench clean
 
 help:  ## List the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -37,6 +37,9 @@ types: $(READY)
 
 gallery: $(READY)  ## Write docs/schedules.md and its pictures anew
 	$(BIN)/python -m lrrun.render.gallery
+
+guide: $(READY)  ## Write docs/choosing.md anew: all its runs, tables and pictures, in minutes
+	$(BIN)/python benchmarks/guide/write.py
 
 golden: gallery  ## Rewrite what is generated and checked in; read the diff
 

@@ -3,16 +3,18 @@
     python benchmarks/reliability/costs.py
 
 Writing is timed inside real runs under the default checkpoint policy: everything that RunWriter and
-Store do, as a share of the run's wall time. The look at the gradients is timed against the same
-updates without it, interleaved, and the medians are compared.
+Store do, as a share of the run's wall time, for a run alone and for runs that train as one. The
+look at the gradients is timed against the same updates without it, interleaved; medians of all.
 """
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import tempfile
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,7 @@ import torch
 from lrrun.config.reading import experiment_from_text
 from lrrun.runlog.writer import RunWriter
 from lrrun.training.checkpoint_store import Store
+from lrrun.training.fused.runner import train_many
 from lrrun.training.preparation import prepare
 from lrrun.training.runner import run
 from lrrun.training.update import Update
@@ -35,43 +38,65 @@ train: {epochs: 30, device: cpu, threads: 1}
 """
 
 RUNS = {"30 epochs": "train.epochs=30", "300 epochs": "train.epochs=300"}
-WRITES = {RunWriter: ("write", "sync", "note", "finish"), Store: ("save_last", "save_best")}
+TOGETHER = 16
+WRITES = {
+    RunWriter: ("write", "write_steps", "sync", "note", "finish", "close"),
+    Store: ("save_last", "save_best", "save_kept"),
+}
 UPDATES = 300
 ROUNDS = 9
+RUNS_EACH = 5
 
 
 class Stopwatch:
-    """Adds up the time inside functions that it wraps; calls inside calls count once."""
+    """The time in which any of the functions that it wraps is at work, in whatever thread."""
 
     def __init__(self) -> None:
         self.seconds = 0.0
         self.depth = 0
+        self.begun = 0.0
+        self.lock = threading.Lock()
 
     def wrap(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(*arguments: Any, **named: Any) -> Any:
-            self.depth += 1
-            begun = time.perf_counter()
+            self._enter(1)
             try:
                 return function(*arguments, **named)
             finally:
-                self.depth -= 1
-                if not self.depth:
-                    self.seconds += time.perf_counter() - begun
+                self._enter(-1)
 
         return timed
 
+    def _enter(self, change: int) -> None:
+        with self.lock:
+            now = time.perf_counter()
+            if self.depth:
+                self.seconds += now - self.begun
+            self.depth, self.begun = self.depth + change, now
 
-def writing(override: str) -> tuple[float, float]:
-    """(seconds of the run after its start, seconds of them spent on writing)."""
+
+def alone(override: str, runs: Path) -> Iterator[Any]:
+    """What happens to one run."""
+    return run(experiment_from_text(CONFIG, [override]), runs)
+
+
+def together(override: str, runs: Path) -> Iterator[Any]:
+    """What happens to runs of several seeds that train as one."""
+    experiment = experiment_from_text(CONFIG, [override])
+    return train_many([experiment.with_seed(seed) for seed in range(TOGETHER)], runs)
+
+
+def writing(train: Callable[[str, Path], Iterator[Any]], override: str) -> tuple[float, float]:
+    """(seconds after the start, seconds of them in which something was being written)."""
     watch = Stopwatch()
     kept = {(owner, name): getattr(owner, name) for owner in WRITES for name in WRITES[owner]}
     for (owner, name), function in kept.items():
         setattr(owner, name, watch.wrap(function))
     try:
         with tempfile.TemporaryDirectory() as folder:
-            events = run(experiment_from_text(CONFIG, [override]), Path(folder))
+            events = train(override, Path(folder))
             next(events)
-            begun = time.perf_counter()
+            begun, watch.seconds = time.perf_counter(), 0.0
             for _ in events:
                 pass
             return time.perf_counter() - begun, watch.seconds
@@ -99,11 +124,17 @@ def looking(hidden: int) -> tuple[float, float]:
     return statistics.median(times[True]), statistics.median(times[False])
 
 
+def _share(measured: tuple[float, float]) -> float:
+    total, spent = measured
+    return spent / total
+
+
 def main() -> None:
-    for name, override in RUNS.items():
-        shares = sorted(writing(override) for _ in range(5))
-        total, spent = shares[2]
-        print(f"writing, {name}: {spent * 1e3:.0f} ms of {total:.2f} s, {spent / total:.1%}")
+    arms = {"alone": alone, f"{TOGETHER} as one": together}
+    for (name, override), (how, train) in itertools.product(RUNS.items(), arms.items()):
+        shares = sorted((writing(train, override) for _ in range(RUNS_EACH)), key=_share)
+        total, spent = shares[len(shares) // 2]
+        print(f"writing, {name}, {how}: {spent * 1e3:.0f} ms of {total:.2f} s, {spent / total:.1%}")
     for hidden in (128, 512):
         with_, without = looking(hidden)
         print(

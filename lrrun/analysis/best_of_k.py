@@ -86,7 +86,7 @@ def at_equal_budget(curves: Sequence[BestOfK]) -> str:
     order = sorted(curves, key=lambda curve: float(curve.median[k - 1]))
     first, second = order[0], order[1]
     best, next_best = float(first.median[k - 1]), float(second.median[k - 1])
-    budget = f"With {k} random trial{'' if k == 1 else 's'} each"
+    budget = f"With {k} trial{'' if k == 1 else 's'} each, drawn from those made"
     if math.isinf(best):
         return f"{budget}, even the best one diverges more often than not."
     medians = f"the best loss is {best:.4g} for {first.label}, {next_best:.4g} for {second.label}"

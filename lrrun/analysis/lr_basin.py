@@ -1,7 +1,9 @@
 """The bottom of a loss-against-LR curve from a few noisy runs, and how far it reaches.
 
 Near its bottom the logarithm of the final loss is close to a parabola in x = log10 LR; one fitted
-through all runs there averages their noise away, and its residuals say how large that noise is.
+through all runs there averages their noise away, and its residuals say how large that noise is. Of
+a grid with several seeds at every LR, lrrun.analysis.basin takes the means as they are, and fits
+nothing.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrrun.cli.following import command_line
+from lrrun.cli.following import command_line, tell
 from lrrun.cli.options import (
     DEFAULT_RUNS_DIR,
     AllowCode,
@@ -89,6 +89,7 @@ def find(
         )
         finding = _follow(look(experiment, search), silent=json_output)
     if finding is None:
+        tell("find was stopped; the same command goes on from what is done")
         raise typer.Exit(128 + (stop.received or 2))
     _show(finding, json_output, plots, png)
 

@@ -16,23 +16,23 @@ if TYPE_CHECKING:
 
 
 def list_(runs_dir: RunsDir = DEFAULT_RUNS_DIR, json_output: JsonFlag = False) -> None:
-    """List the runs and sweeps: status, components, best metrics, time; the oldest first."""
+    """List runs, searches and sweeps: status, components, best metrics; the oldest first."""
     from lrrun.runlog.reader import BrokenRun, list_runs
 
-    found = list_runs(runs_dir)
+    found, searches = _parted(list_runs(runs_dir))
     sweeps = _sweeps(runs_dir)
     if json_output:
         from lrrun.runlog import strict_json
 
         runs = (_as_data(run, *_summary(run)) for run in found)
-        for line in strict_json.lines(chain(runs, map(_sweep_data, sweeps))):
+        for line in strict_json.lines(chain(runs, searches, map(_sweep_data, sweeps))):
             print(line)
         return
     from lrrun.render.runs import print_run_list
     from lrrun.render.terminal import make_console, printable
 
     console = make_console()
-    if not found and not sweeps:
+    if not found and not sweeps and not searches:
         console.print(
             printable(f"No runs in {runs_dir}/ yet; `lrrun train CONFIG` makes one."),
             soft_wrap=True,
@@ -45,10 +45,27 @@ def list_(runs_dir: RunsDir = DEFAULT_RUNS_DIR, json_output: JsonFlag = False) -
     for run, _, problem in rows:
         if problem:
             console.print(printable(f"{run.name}: unreadable: {problem}"), soft_wrap=True)
+    if searches:
+        from lrrun.render.finding import print_search_list
+
+        print_search_list(console, searches)
     if sweeps:
         from lrrun.render.sweeping import print_sweep_list
 
         print_sweep_list(console, sweeps)
+
+
+def _parted(
+    found: list[Run | BrokenRun],
+) -> tuple[list[Run | BrokenRun], list[dict[str, Any]]]:
+    """The runs, and what the searches for a learning rate came to."""
+    from lrrun.cli.find_report import row_of
+    from lrrun.runlog.reader import Run
+    from lrrun.search.finding import is_search
+
+    searches = [run for run in found if isinstance(run, Run) and is_search(run)]
+    paths = {run.path for run in searches}
+    return [run for run in found if run.path not in paths], [row_of(run) for run in searches]
 
 
 def _summary(run: Run | BrokenRun) -> tuple[Summary | None, str]:

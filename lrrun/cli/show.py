@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from lrrun.cli.options import DEFAULT_RUNS_DIR, JsonFlag, PlotsFlag, RunsDir
+from lrrun.errors import UsageError
 
 if TYPE_CHECKING:
     from lrrun.analysis.course import Course
@@ -19,18 +21,29 @@ def show(
     ] = "latest",
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     plots: PlotsFlag = True,
+    png: Annotated[
+        Path | None,
+        typer.Option("--png", help="Draw a sweep's or a search's curves into this .png or .svg."),
+    ] = None,
     json_output: JsonFlag = False,
 ) -> None:
-    """Show one run: its outcome, config, epochs, loss and LR curves, and files; or one sweep."""
+    """Show one run: outcome, config, epochs, curves, files; or one sweep; or what find found."""
     from lrrun.analysis.course import follow
+    from lrrun.cli.find_report import show_search
     from lrrun.cli.sweep_report import show_sweep
     from lrrun.cli.sweeping import sweep_meant
     from lrrun.runlog.reader import Run, find_run
+    from lrrun.search.finding import is_search
 
     if (sweep := sweep_meant(run, runs_dir)) is not None:
-        show_sweep(sweep, plots, json_output)
+        show_sweep(sweep, plots, json_output, png)
         return
     opened = Run.open(find_run(run, runs_dir))
+    if is_search(opened):
+        show_search(opened, plots, json_output, png)
+        return
+    if png is not None:
+        raise UsageError("--png draws a sweep or a search; for runs: lrrun compare RUN RUN")
     course = opened.fold_steps(follow)
     if json_output:
         from lrrun.runlog import strict_json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -83,6 +84,9 @@ def sweep(
     name: Annotated[
         str | None, typer.Option("--name", help="The beginning of the sweep folder's name.")
     ] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", help="Draw the curves into this .png or .svg.")
+    ] = None,
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     allow_code: AllowCode = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False,
@@ -121,4 +125,8 @@ def sweep(
         allow_code=allow_code,
         silent=quiet or json_output,
     )
-    carry_out(open_sweep(call, arguments or [], extend), dry_run, json_output)
+    if png is not None:
+        from lrrun.render.figures import new_figure
+
+        new_figure(png)  # what cannot be drawn is refused before anything is trained
+    carry_out(open_sweep(call, arguments or [], extend), dry_run, json_output, png)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,16 +12,19 @@ if TYPE_CHECKING:
 
     from lrrun.runlog.sweeps import Row
     from lrrun.search.design import PlannedTrial
+    from lrrun.search.plan import Plan
 
 
-def show_sweep(path: Path, plots: bool, json_output: bool) -> None:
-    """What a sweep has come to."""
+def show_sweep(path: Path, plots: bool, json_output: bool, png: Path | None = None) -> None:
+    """What a sweep has come to; `png` is the file to draw its curves into."""
     from lrrun.render.terminal import make_console
 
     if json_output:
         print_json(as_data(path))
     else:
         report(make_console(), path, plots)
+    if png is not None:
+        draw(path, png)
 
 
 def report(console: Console, path: Path, plots: bool = True) -> None:
@@ -38,12 +42,26 @@ def report(console: Console, path: Path, plots: bool = True) -> None:
     print_trials(console, path, plan, planned, rows)
     try:
         records = as_records(plan, planned, rows)
-        sweep_report(console, records, lr_key(plan), loss_name=plan.metrics[0], plots=plots)
+        chosen = plan.design.chosen
+        metric = plan.metrics[0]
+        sweep_report(console, records, lr_key(plan), None, metric, plots, chosen)
     except NoAnswer as error:
         console.print(f"no answer: {error}", soft_wrap=True)
     if plan.design.method.halving:
         losses = {number: loss_of(row, plan.metrics[0]) for number, row in rows.items()}
         print_agreement(console, agreements(planned, losses))
+
+
+def draw(path: Path, file: Path) -> None:
+    """Draw a sweep's response curves and best-of-k curves into a .png or .svg."""
+    from lrrun.render.sweeps import save_sweep_figure
+    from lrrun.search.opening import trials_so_far
+    from lrrun.search.plan import Plan
+    from lrrun.search.trials import as_records, lr_key
+
+    plan = Plan.read(path)
+    records = as_records(plan, *trials_so_far(plan, path))
+    save_sweep_figure(file, records, lr_key(plan), loss_name=plan.metrics[0])
 
 
 def as_data(path: Path) -> dict[str, Any]:
@@ -70,8 +88,23 @@ def as_data(path: Path) -> dict[str, Any]:
         "counts": dict(Counter(row.status for row in rows.values())),
         "best": _trial(best, rows[best.number]) if best else None,
         "agreement": [{**asdict(each), "tau": each.tau} for each in agreements(planned, losses)],
+        "response": _response(plan, planned, rows),
         "trials": trials,
     }
+
+
+def _response(
+    plan: Plan, planned: list[PlannedTrial], rows: Mapping[int, Row]
+) -> dict[str, Any] | None:
+    """What the finished trials say about learning rates; None where they say nothing."""
+    from lrrun.analysis.response_data import response_data
+    from lrrun.errors import NoAnswer
+    from lrrun.search.trials import as_records, lr_key
+
+    try:
+        return response_data(as_records(plan, planned, rows), lr_key(plan))
+    except NoAnswer:
+        return None
 
 
 def _trial(trial: PlannedTrial, row: Row | None) -> dict[str, Any]:

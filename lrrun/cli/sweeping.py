@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lrrun.cli.following import command_line
-from lrrun.cli.sweep_report import as_data, print_json, report
+from lrrun.cli.sweep_report import as_data, draw, print_json, report
 from lrrun.errors import Exit, UsageError
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def open_sweep(call: Call, arguments: Sequence[str], extend: str | None) -> Open
 
 def _widened(call: Call, positional: Sequence[str], extend: str) -> Opened:
     from lrrun.search.axes import parse_axis
+    from lrrun.search.lookup import find_sweep
     from lrrun.search.opening import extend as widen
-    from lrrun.search.opening import find_sweep
 
     path = find_sweep(extend, call.runs_dir)
     points = call.options.get("random") or call.options.get("tpe")
@@ -87,7 +87,8 @@ def _asked(call: Call, config: Path, texts: Sequence[str]) -> Opened:
     from lrrun.config.overrides import apply_overrides
     from lrrun.config.sweep import read_sweep
     from lrrun.config.yaml_text import read_document
-    from lrrun.search.opening import Asked, axes_and_settings, find_same, new_plan
+    from lrrun.search.lookup import find_same
+    from lrrun.search.opening import Asked, axes_and_settings, new_plan
 
     document = read_document(config)
     section = read_sweep(document, call.options)
@@ -123,9 +124,9 @@ def _launcher(call: Call) -> Launcher:
     return InProcess()
 
 
-def carry_out(opened: Opened, dry_run: bool, json_output: bool) -> None:
+def carry_out(opened: Opened, dry_run: bool, json_output: bool, png: Path | None = None) -> None:
     """Print the plan, train it, and report; the exit code says how it went."""
-    from lrrun.render.sweeping import print_outline
+    from lrrun.render.sweeping import print_done, print_outline
     from lrrun.render.terminal import make_console
     from lrrun.search.outline import outline
     from lrrun.search.plan import Plan
@@ -136,6 +137,8 @@ def carry_out(opened: Opened, dry_run: bool, json_output: bool) -> None:
     planned = outline(known, call.allow_code)
     if not call.silent:
         print_outline(console, known, planned)
+        if opened.path:
+            print_done(console, opened.path, planned.trials)
     if dry_run:
         _print_estimate(console, opened, planned, json_output)
         return
@@ -145,6 +148,8 @@ def carry_out(opened: Opened, dry_run: bool, json_output: bool) -> None:
     elif not call.silent:
         console.print()
         report(console, path)
+    if png is not None:
+        draw(path, png)
     if code:
         raise typer.Exit(code)
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,8 @@ from lrrun.analysis.lr_search import Result
 from lrrun.render.figures import new_figure, save
 from lrrun.render.numbers import count, metric, number
 from lrrun.render.plots import Curve, line_plot
-from lrrun.render.tables import Column, print_columns
+from lrrun.render.runs import moment
+from lrrun.render.tables import Column, print_columns, print_table
 from lrrun.render.terminal import printable
 from lrrun.search.finding import Finding
 
@@ -99,8 +101,45 @@ def _print_answer(console: Console, finding: Finding) -> None:
         console.print(f"val_loss {metric(finding.loss)} there{noise}", soft_wrap=True)
     cost = finding.cost
     steps = count(cost.range_steps + cost.trial_steps)
-    console.print(f"cost {steps} steps, as many as {cost.runs:.1f} runs; {finding.path}")
+    runs = f"{cost.runs:.2g}" if cost.runs < 1 else f"{cost.runs:.1f}"
+    place = printable(f"cost {steps} steps, as many as {runs} runs; {finding.path}")
+    console.print(place, soft_wrap=True)
     console.print(printable(" ".join(finding.to_paste)), style="green", soft_wrap=True)
+
+
+def print_no_finding(console: Console, path: Path, data: Mapping[str, Any]) -> None:
+    """Say why a search has no answer, and what to do."""
+    if data.get("stopped"):
+        again = data.get("command") or "the same command"
+        text = f"{path}: going on, or stopped; `{again}` goes on from what is done"
+    else:
+        text = f"{path}: no answer: {data.get('no_answer')}"
+    console.print(printable(text), soft_wrap=True)
+
+
+def print_search_list(console: Console, searches: Sequence[Mapping[str, Any]]) -> None:
+    """One line a search; one that cannot be read says why."""
+    whole = [each for each in searches if "problem" not in each]
+    if whole:
+        spans = [each["interval"] for each in whole]
+        columns = [
+            Column("search", [each["name"] for each in whole], style="cyan"),
+            Column("status", [each["status"] for each in whole]),
+            Column("best LR", [number(each["recommended_lr"], 3) for each in whole], "right"),
+            Column("as good", [_span(each) for each in spans], "right", keep=5),
+            Column("diverges at", [number(e["diverges_at"], 3) for e in whole], "right", keep=4),
+            Column("val_loss", [metric(each["val_loss"]) for each in whole], "right", keep=6),
+            Column("created (UTC)", [moment(each["created"]) for each in whole], keep=1),
+        ]
+        print_table(console, columns)
+    for each in searches:
+        if "problem" in each:
+            text = f"{each['name']}: unreadable: {each['problem']}"
+            console.print(printable(text), soft_wrap=True)
+
+
+def _span(ends: Sequence[float] | None) -> str:
+    return "-" if ends is None else f"{number(ends[0], 3)} to {number(ends[1], 3)}"
 
 
 def finding_figure(finding: Finding, file: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -19,7 +20,8 @@ from lrrun.render.numbers import count, duration, metric
 from lrrun.render.runs import moment
 from lrrun.render.tables import STATUS_COLORS, Column, print_table
 from lrrun.render.terminal import printable
-from lrrun.runlog.sweeps import Row
+from lrrun.runlog.sweeps import Row, read_rows
+from lrrun.search.axes import written
 from lrrun.search.design import Design, PlannedTrial
 from lrrun.search.halving import WARNING, Agreement
 from lrrun.search.launch import Began, Progress
@@ -41,11 +43,18 @@ def print_outline(console: Console, plan: Plan, outline: Outline) -> None:
         console.print(printable(line), soft_wrap=True)
 
 
+def print_done(console: Console, path: Path, total: int) -> None:
+    """How much of a sweep that was begun before is left; trials that failed are tried again."""
+    done = sum(row.status != "failed" for row in read_rows(path))
+    text = f"{path}: {_many(done, 'trial')} done before, {count(max(0, total - done))} to go"
+    console.print(printable(text), soft_wrap=True)
+
+
 def _outline_lines(plan: Plan, outline: Outline) -> Iterator[str]:
     yield f"{_method(plan.design)} = {_many(outline.trials, 'trial')}"
     for axis in plan.design.widest:
         values = axis.as_data()
-        text = values if isinstance(values, str) else ", ".join(map(str, values))
+        text = values if isinstance(values, str) else ", ".join(map(written, values))
         yield f"  {axis.key}: {text}"
     steps = "" if outline.steps is None else f"{count(outline.steps)} steps in all, "
     runs = f"{outline.full_runs:.4g}"
@@ -59,6 +68,10 @@ def _outline_lines(plan: Plan, outline: Outline) -> Iterator[str]:
     yield from outline.apart
     for reason, trials in list(outline.refused.items())[:_SHOWN]:
         yield f"{_many(trials, 'trial')} {reason}"
+    names = [axis.key for axis in plan.design.axes if axis.path[-1] == "name"]
+    if outline.refused and names:
+        section = names[0].rpartition(".")[0]
+        yield f"components with keys of their own: {section}={{name: A, ...}},{{name: B}}"
 
 
 def _method(design: Design) -> str:
@@ -204,7 +217,8 @@ def print_trials(
     counts = Counter(row.status for row in rows.values())
     said = ", ".join(f"{count(n)} {status}" for status, n in counts.most_common())
     rest = f", {count(total - len(rows))} to go" if len(rows) < total else ""
-    console.print(printable(f"{path}: {_many(total, 'trial')}: {said or 'none ended'}{rest}"))
+    text = f"{path}: {_many(total, 'trial')}: {said or 'none ended'}{rest}"
+    console.print(printable(text), soft_wrap=True)
     losses = {number: loss_of(row, plan.metrics[0]) for number, row in rows.items()}
     best = best_trial(planned, losses)
     if best is not None:
@@ -237,6 +251,10 @@ def print_agreement(console: Console, found: Sequence[Agreement]) -> None:
     console.print(f"note: {WARNING}", soft_wrap=True)
 
 
+def _best(sweep: Overview) -> str:
+    return "-" if math.isnan(sweep.best) else f"{sweep.metric} {metric(sweep.best)}"
+
+
 def print_sweep_list(console: Console, sweeps: Sequence[Overview]) -> None:
     """One line a sweep; one that cannot be read says why."""
     whole = [each for each in sweeps if not each.problem]
@@ -248,7 +266,7 @@ def print_sweep_list(console: Console, sweeps: Sequence[Overview]) -> None:
             Column("trials", [f"{each.ended}/{each.total}" for each in whole], "right"),
             Column("failed", [str(n) if n else "-" for n in failed], "right", keep=5),
             Column("axes", [", ".join(each.axes) for each in whole], keep=4),
-            Column("best", [f"{each.metric} {metric(each.best)}" for each in whole], keep=8),
+            Column("best", [_best(each) for each in whole], keep=8),
             Column("created (UTC)", [moment(each.created) for each in whole], keep=1),
         ]
         print_table(console, columns)

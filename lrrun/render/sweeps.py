@@ -25,6 +25,12 @@ from lrrun.render.plots import Curve, line_plot, shade
 from lrrun.render.tables import Column, print_table
 from lrrun.render.terminal import printable
 
+NOT_DRAWN = (
+    "these trials were chosen by results, not drawn at random: best of k is what k of them have, "
+    "not what k new ones would have"
+)
+"""What best-of-k curves mean after TPE or halving."""
+
 
 def sweep_report(
     console: Console,
@@ -33,8 +39,11 @@ def sweep_report(
     initial_loss: float | None = None,
     loss_name: str = "loss",
     plots: bool = True,
+    chosen: bool = False,
 ) -> None:
     """Print what the finished trials of a sweep say; see analysis/response.py for the arguments.
+
+    `chosen` says that results decided which trials were made.
 
     Without an LR among the axes only the best-of-k curves are left. Raises NoAnswer where no trial
     is finished.
@@ -54,17 +63,21 @@ def sweep_report(
     said = at_equal_budget(curves)
     if said:
         console.print(printable(said))
+    if chosen and curves:
+        print_findings(console, [NOT_DRAWN])
 
 
 def _print_response(console: Console, response: Response, loss_name: str, plots: bool) -> None:
     _print_table(console, response)
-    if plots:
+    learnt = any(curve.best for curve in response.curves)
+    if plots and learnt:
         console.print()
         _print_curves(console, response, loss_name)
     console.print()
     console.print(printable(forgiving.best(response)), style="bold")
     console.print(printable(forgiving.forgiving(response)))
-    console.print(printable(_legend(response)), style="dim")
+    if learnt:
+        console.print(printable(_legend(response)), style="dim")
     print_findings(console, forgiving.findings(response))
 
 
@@ -151,7 +164,7 @@ def _mean_curve(curve: ResponseCurve) -> Curve:
 def _print_budgets(console: Console, curves: Sequence[BestOfK], loss_name: str) -> None:
     drawn = [Curve(c.label, c.k, np.where(np.isfinite(c.median), c.median, np.nan)) for c in curves]
     heights = [curve.y for curve in drawn]
-    title = f"best {loss_name} of k random trials (median)"
+    title = f"best {loss_name} of k of these trials, at random (median)"
     log_y = spans_decades(heights)
     console.print(line_plot(drawn, console, title=title, x_label="k", log_y=log_y, height=6))
 
@@ -222,7 +235,7 @@ def _draw_budgets(axes: Any, curves: Sequence[BestOfK], yscale: str, loss_name: 
         axes.plot(curve.k, median, color=f"C{k}", label=printable(curve.label))
         axes.fill_between(curve.k, low, high, color=f"C{k}", alpha=0.15, linewidth=0)
         axes.plot(curve.k, high, ":", color=f"C{k}", linewidth=1)
-    axes.set_xlabel("k random trials")
+    axes.set_xlabel("k of these trials, at random")
     axes.set_ylabel(f"best {printable(loss_name)} of k (median, 95% band)")
     _finish(axes)
 

@@ -270,5 +270,14 @@ def _reads_as_itself(text: str) -> bool:
 
 
 def overrides(values: Mapping[str, Any]) -> list[str]:
-    """The `key=value` texts that set a trial's values."""
-    return [f"{key}={written(value)}" for key, value in values.items()]
+    """The `key=value` texts that set a trial's values; a section before the keys inside it.
+
+    >>> overrides({"optimizer.lr": 0.1, "optimizer": {"name": "sgd", "lr": 1}})[-1]
+    'optimizer.lr=0.1'
+    """
+
+    def above(item: tuple[str, Any]) -> int:
+        return sum(item[0].startswith(f"{other}.") for other in values)
+
+    inner_last = sorted(values.items(), key=above)
+    return [f"{key}={written(value)}" for key, value in inner_last]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,9 @@ from lrrun.config.check import check_if_known
 from lrrun.config.experiment import Experiment
 from lrrun.errors import ConfigError, EnvironmentFault
 from lrrun.records import EpochRecord, Notice, Outcome
+from lrrun.runlog.reader import Run
 from lrrun.search.lr_key import at_lr, changed
+from lrrun.search.reuse import FinishedRuns
 
 if TYPE_CHECKING:
     from lrrun.training.journey import Event
@@ -24,8 +26,8 @@ TrainMany = Callable[..., "Iterator[tuple[int, Event]]"]
 
 JUDGED_BY = "val_loss"
 
-FUSED_FROM = 10_000
-"""Updates from which on runs are stacked: it takes seconds to get ready, whatever the runs."""
+FUSED_FROM = 4_000
+"""Updates, of all runs together, from which on stacking pays: it takes seconds to get ready."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +42,8 @@ class Confirmer:
     allow_code: bool = False
     train_many: TrainMany | None = None
     """Takes the place of the fused engine's."""
+    done: FinishedRuns = field(default_factory=lambda: FinishedRuns(()))
+    """Runs of a search that was stopped, which need not be made again."""
 
     def allows(self, lr: float) -> bool:
         """Can the config have this LR? A bare `final: 1e-3` forbids those below it, for one."""
@@ -56,10 +60,15 @@ class Confirmer:
         failed once would fail at the recommended LR too.
         """
         experiments = [self._experiment(trial) for trial in trials]
-        fuse = sum(trial.scale for trial in trials) * self.total_steps >= FUSED_FROM
         losses = [math.nan] * len(trials)
         ends: dict[int, Outcome] = {}
-        for index, event in self._train(experiments, fuse):
+        for index, experiment in enumerate(experiments):
+            if (folder := self.done.like(experiment)) is not None:
+                losses[index], ends[index] = _kept(Run.open(folder))
+        left = [index for index in range(len(trials)) if index not in ends]
+        fuse = sum(trials[index].scale for index in left) * self.total_steps >= FUSED_FROM
+        for number, event in self._train([experiments[index] for index in left], fuse):
+            index = left[number]
             if isinstance(event, EpochRecord):
                 losses[index] = event.metrics.get(JUDGED_BY, losses[index])
             elif isinstance(event, Outcome):
@@ -91,8 +100,15 @@ class Confirmer:
             *at_lr(self.experiment, trial.lr),
             f"train.scale={scale!r}",
             f"seed={trial.seed}",
+            "train.headroom=null",
             "checkpoint={last: 1, best: null}",
         ]
         if self.experiment.train.on_divergence == "rewind":
             overrides.append("train.on_divergence=stop")  # a rewind trains at another LR
         return changed(self.experiment, overrides, self.allow_code)
+
+
+def _kept(run: Run) -> tuple[float, Outcome]:
+    """The last loss and the end of a run that was made before."""
+    loss = run.summary.last.get(JUDGED_BY, math.nan)
+    return loss, Outcome(run.status, run.sentence, int(run.info["step"]))

@@ -23,10 +23,19 @@ from lrrun.config.check import check_if_known
 from lrrun.config.experiment import Experiment
 from lrrun.errors import NoAnswer, UsageError
 from lrrun.records import Notice
+from lrrun.runlog.lock import RunLock
 from lrrun.search.confirm import JUDGED_BY, Confirmer, TrainMany
-from lrrun.search.finding import Cost, Finding, write_curve
+from lrrun.search.finding import Cost, Finding, write_curve, write_refusal
 from lrrun.search.lr_key import lr_keys
-from lrrun.search.range_test import RangePlan, RangeTest, Shape, range_test, usual_steps
+from lrrun.search.range_test import (
+    RangePlan,
+    RangeTest,
+    Shape,
+    range_experiment,
+    range_test,
+    usual_steps,
+)
+from lrrun.search.unfinished import facts_of, finished_trials, stopped_search
 
 if TYPE_CHECKING:
     from lrrun.training.signals import StopOnSignals
@@ -91,17 +100,32 @@ def _find(experiment: Experiment, search: Search) -> Iterator[Notice | Finding]:
             "steps; give more, or --quick"
         )
     yield Notice(f"range test: {plan.steps} steps from {plan.low:g} to {plan.high:g}, {shape}")
-    test = range_test(
-        experiment,
-        plan,
-        search.runs_dir,
-        command=search.command,
-        stop=search.stop,
-        allow_code=search.allow_code,
-    )
+    raised = range_experiment(experiment, plan, search.allow_code)
+    test = stopped_search(raised, plan, search.quick, search.runs_dir)
+    if test is not None:
+        yield Notice(f"going on with {test.path}, which was stopped after its range test")
+    else:
+        facts = facts_of(search.command, plan, search.quick)
+        test = range_test(raised, plan, search.runs_dir, facts=facts, stop=search.stop)
     if test is None:
         return
-    write_curve(test.path, test.curve)
+    with RunLock(test.path):
+        write_curve(test.path, test.curve)
+        try:
+            finding = yield from _read(experiment, search, test, keys, total)
+        except NoAnswer as error:
+            write_refusal(test.path, str(error))
+            raise
+        if finding is not None:
+            finding.write()
+    if finding is not None:
+        yield finding
+
+
+def _read(
+    experiment: Experiment, search: Search, test: RangeTest, keys: tuple[str, ...], total: int
+) -> Generator[Notice, None, Finding | None]:
+    """The finding of a range test and the runs that confirm it; None: a signal came in."""
     if reason := hopeless(test.curve, CLEAR_DROP if search.quick else DROP):
         raise NoAnswer(
             f"no learning rate can be read off the range test: {reason} ({test.path}/curve.csv); "
@@ -110,14 +134,11 @@ def _find(experiment: Experiment, search: Search) -> Iterator[Notice | Finding]:
         )
     rules = answers(test.curve)
     if search.quick:
-        finding = _by_rule(test, rules, keys, Cost(test.steps, 0, total))
-    else:
-        results = yield from _confirm(experiment, search, test, rules, total)
-        if results is None:
-            return
-        finding = _by_runs(test, rules, keys, results, total, _lost(experiment, test))
-    finding.write()
-    yield finding
+        return _by_rule(test, rules, keys, Cost(test.steps, 0, total))
+    results = yield from _confirm(experiment, search, test, rules, total)
+    if results is None:
+        return None
+    return _by_runs(test, rules, keys, results, total, _lost(experiment, test))
 
 
 def _confirm(
@@ -133,6 +154,7 @@ def _confirm(
         search.stop,
         search.allow_code,
         search.train_many,
+        finished_trials(test.path / "trials"),
     )
     suggested = [lr for rule, lr in rules.items() if rule != "edge"]
     plan = SearchPlan(

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lrrun.analysis.lr_rules import RULES, RangeCurve, disagreement
-from lrrun.analysis.lr_search import Result
+import numpy as np
+
+from lrrun.analysis.lr_rules import RULES, Floats, RangeCurve, disagreement
+from lrrun.analysis.lr_search import Result, Trial
+from lrrun.errors import UnusableFile
 from lrrun.runlog import files, strict_json
+from lrrun.runlog.reader import Run
 
 FILE_NAME = "find.json"
+CURVE = "curve.csv"
 SCHEMA_VERSION = 1
+
+_LIMIT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ class Finding:
                 for each in self.results
             ],
             "path": str(self.path),
+            "range_test_diverged": self.curve.diverged,
         }
 
     def write(self) -> None:
@@ -115,4 +125,82 @@ def write_curve(path: Path, curve: RangeCurve) -> None:
     """Keep a range test's curve in its folder, as curve.csv."""
     columns = (curve.lr.tolist(), curve.loss.tolist(), curve.smoothed.tolist())
     rows = [",".join(map(repr, row)) for row in zip(*columns, strict=True)]
-    files.write_text(path / "curve.csv", "\n".join(["lr,loss,smoothed", *rows, ""]))
+    files.write_text(path / CURVE, "\n".join(["lr,loss,smoothed", *rows, ""]))
+
+
+def write_refusal(path: Path, reason: str) -> None:
+    """Keep in find.json why a search has no answer."""
+    data = {"schema_version": SCHEMA_VERSION, "recommended_lr": None, "no_answer": reason}
+    files.write_text(path / FILE_NAME, strict_json.dumps({**data, "path": str(path)}) + "\n")
+
+
+def is_search(run: Run) -> bool:
+    """Is it the range test of a search, which has more in its folder than a run?"""
+    return isinstance(run.info.get("range_test"), Mapping) or not is_stopped(run)
+
+
+def is_stopped(run: Run) -> bool:
+    """Has the search kept neither an answer nor that there is none?"""
+    return not (run.path / FILE_NAME).is_file()
+
+
+def kept_data(path: Path) -> dict[str, Any]:
+    """What find.json says; raises UnusableFile where it is missing or broken."""
+    file = path / FILE_NAME
+    try:
+        data = json.loads(files.read_bytes(file, _LIMIT_BYTES))
+    except FileNotFoundError:
+        raise UnusableFile(f"{file}: missing; expected the folder of a search") from None
+    except (ValueError, RecursionError) as error:
+        raise UnusableFile(f"{file}: not readable as JSON: {error}") from None
+    version = data.get("schema_version") if isinstance(data, dict) else None
+    if version != SCHEMA_VERSION:
+        raise UnusableFile(f"{file}: schema_version: expected {SCHEMA_VERSION}, got {version!r}")
+    return dict(data)
+
+
+def kept_finding(path: Path, data: Mapping[str, Any]) -> Finding:
+    """The finding that `data`, of find.json, and curve.csv keep; raises UnusableFile."""
+    try:
+        lr, loss, smoothed = _kept_curve(path / CURVE)
+        interval = data["interval"]
+        cost = data["cost"]
+        return Finding(
+            path=path,
+            keys=tuple(text.partition("=")[0] for text in data["to_paste"]),
+            recommended_lr=float(data["recommended_lr"]),
+            interval=None if interval is None else (float(interval[0]), float(interval[1])),
+            diverges_at=_number(data["diverges_at"]),
+            loss=_number(data["val_loss"]),
+            noise=_number(data["noise"]),
+            rules={rule: float(at) for rule, at in data["rules"].items() if at is not None},
+            curve=RangeCurve(lr, loss, smoothed, bool(data["range_test_diverged"])),
+            results=tuple(map(_kept_result, data["trials"])),
+            cost=Cost(*(int(cost[key]) for key in ("range_steps", "trial_steps", "run_steps"))),
+            caution=str(data["caution"]),
+        )
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+        raise UnusableFile(
+            f"{path}: {FILE_NAME} or {CURVE} is not as find wrote it: {error!r}"
+        ) from None
+
+
+def _kept_curve(file: Path) -> tuple[Floats, Floats, Floats]:
+    try:
+        header, *lines = files.read_bytes(file, _LIMIT_BYTES).decode().split()
+    except FileNotFoundError:
+        raise UnusableFile(f"{file}: missing") from None
+    if header != "lr,loss,smoothed" or not lines:
+        raise ValueError("no curve")
+    lr, loss, smoothed = np.array([line.split(",") for line in lines], dtype=float).T
+    return lr, loss, smoothed
+
+
+def _kept_result(data: Mapping[str, Any]) -> Result:
+    loss = _number(data["val_loss"])
+    trial = Trial(float(data["lr"]), float(data["scale"]), int(data["seed"]))
+    return Result(trial, math.inf if loss is None else loss, int(data["steps"]))
+
+
+def _number(value: Any) -> float | None:
+    return None if value is None else float(value)

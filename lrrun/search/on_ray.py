@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from lrrun.training.signals import StopOnSignals
 
 _POLL_SECONDS = 0.5
+_ANSWER_SECONDS = 10.0
 _STOP_SECONDS = 30.0
 """How long a worker that is asked to stop has for its checkpoint."""
 
@@ -80,8 +82,9 @@ class OnRay:
             if self.address is None:
                 self._ray.init(num_cpus=_cores(), include_dashboard=False, **quiet)
             else:
+                _refuse_silence(self.address)
                 self._ray.init(address=self.address, **quiet)
-        except (ConnectionError, RuntimeError, ValueError) as error:
+        except (OSError, RuntimeError, ValueError) as error:
             where = self.address or "this machine"
             raise EnvironmentFault(f"cannot reach Ray on {where}: {error}") from error
 
@@ -117,6 +120,13 @@ class OnRay:
                 waiting.append((order, attempt + 1))
             else:
                 yield from given_up(order, type(error).__name__)
+
+
+def _refuse_silence(address: str) -> None:
+    """Raise OSError where nobody listens at `host:port`: Ray itself would try for many minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), _ANSWER_SECONDS).close()
 
 
 def _next(orders: Iterator[Order]) -> tuple[Order, int] | None:

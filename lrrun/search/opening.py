@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -15,10 +14,10 @@ from lrrun.config.experiment import Experiment
 from lrrun.config.reading import KEYS
 from lrrun.config.sweep import Sweep
 from lrrun.config.yaml_text import Document
-from lrrun.errors import ConfigError, LrrunError, Problem, UnusableFile, UsageError
+from lrrun.errors import ConfigError, Problem, UnusableFile, UsageError
 from lrrun.registry import nearest, unknown_argument
-from lrrun.runlog.names import sweep_folders
-from lrrun.runlog.sweeps import SweepWriter, read_plan, read_rows
+from lrrun.runlog.names import check_name
+from lrrun.runlog.sweeps import SweepWriter, read_rows
 from lrrun.search.axes import Axis, overrides, parse_axis, read_axis
 from lrrun.search.chunks import MOST
 from lrrun.search.design import Design, Method, PlannedTrial
@@ -60,9 +59,14 @@ def axes_and_settings(
         except ConfigError as error:
             place = document.where(("sweep", "axes", key))
             problems += [Problem(each.path, each.message, place) for each in error.problems]
+    given: set[str] = set()
     for text in texts:
         try:
             axis = parse_axis(text)
+            if axis.key in given:
+                place = f"command line: {text}"
+                raise ConfigError([Problem(axis.path, "given twice; write it once", place)])
+            given.add(axis.key)
             axes[axis.key] = axis
         except ConfigError as error:
             problems += error.problems
@@ -105,7 +109,7 @@ def new_plan(asked: Asked) -> Plan:
         base.pop("seeds", None)
     base.setdefault("folder", str(document.folder.resolve()))
     plan = Plan(
-        name=asked.name or f"{_stem(document)}-sweep",
+        name=check_name(asked.name or f"{_stem(document)}-sweep"),
         created=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         command=asked.command,
         config=copy.deepcopy(base),
@@ -195,40 +199,6 @@ def _metrics(experiment: Experiment) -> tuple[str, ...]:
 
         facts = datasets.load(experiment.dataset, experiment.folder).facts
     return METRICS[facts.task]
-
-
-def find_same(plan: Plan, runs_dir: Path) -> Path | None:
-    """The newest sweep in `runs_dir` that was begun by the same command on the same config."""
-    mark = re.compile(f"^identity: ['\"]?{plan.identity}['\"]?$", re.MULTILINE)
-    for folder in reversed(sweep_folders(runs_dir)):
-        try:
-            text = read_plan(folder)
-        except LrrunError:
-            continue
-        if mark.search(text):
-            return folder
-    return None
-
-
-def find_sweep(reference: str, runs_dir: Path) -> Path:
-    """The folder of the sweep that `reference` means: a path, a name, or a unique prefix of one."""
-    folders = sweep_folders(runs_dir)
-    for path in (Path(reference), runs_dir / reference):
-        if reference and (path / "sweep.yaml").is_file():
-            return path
-    if reference == "latest" and folders:
-        return max(folders, key=lambda each: Plan.read(each).created)
-    matching = [each for each in folders if each.name.startswith(reference)]
-    if len(matching) == 1:
-        return matching[0]
-    names = [each.name for each in folders]
-    match = nearest(reference, names)
-    hint = f"; did you mean {match}?" if match else ""
-    which = "several sweeps begin with" if matching else "no sweep"
-    raise UsageError(
-        f"{which} {reference!r} in {str(runs_dir)!r}{hint} "
-        f"({', '.join(each.name for each in matching or folders[:8]) or 'there are none'})"
-    )
 
 
 def begin(plan: Plan, runs_dir: Path) -> SweepWriter:

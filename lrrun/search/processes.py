@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import sys
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -37,8 +38,8 @@ class _Worker:
 class Processes:
     """`workers` chunks at a time, each in a process of its own.
 
-    A worker that is killed costs its chunk alone: what it had finished stays, the rest is trained
-    again by another.
+    A worker that is killed, or alone told to stop, costs its chunk alone: what it had finished
+    stays, the rest is trained again by another, or gone on with.
     """
 
     def __init__(self, workers: int) -> None:
@@ -129,7 +130,8 @@ def _heard(
     elif isinstance(event, Exception):
         raise event
     else:
-        if isinstance(event, Ended) and worker.order is not None:
+        stopped = isinstance(event, Ended) and event.status == "interrupted"
+        if isinstance(event, Ended) and worker.order is not None and not stopped:
             worker.order = worker.order.without(event.trial)
         yield event
 
@@ -161,20 +163,26 @@ def _cause(code: int | None) -> str:
 
 
 def _work(pipe: Connection, threads: int) -> None:
-    """What a worker does: trains chunk after chunk, and tells."""
+    """What a worker does: trains chunk after chunk, and tells.
+
+    A signal ends it at its next step, whoever sent it: what it leaves is the parent's to give away.
+    """
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     _end_with_parent()
     from lrrun.training.signals import StopOnSignals
 
     with StopOnSignals() as stop, contextlib.suppress(EOFError):
-        while True:
+        while not stop.requested():
             order = pipe.recv()
             try:
                 for event in train_chunk(order, stop):
                     pipe.send(event)
             except EnvironmentFault as fault:
                 pipe.send(fault)
-            pipe.send(None)
+            if not stop.requested():
+                pipe.send(None)
+    if stop.received is not None:
+        sys.exit(128 + stop.received)
 
 
 def _end_with_parent() -> None:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lrrun.analysis.lr_rules import RangeCurve
+from lrrun.analysis.lr_rules import Floats, RangeCurve
 from lrrun.config.experiment import Experiment
 from lrrun.errors import UsageError
 from lrrun.records import Outcome, StepRecord
@@ -63,7 +63,7 @@ class RangePlan:
         return {"name": self.shape, "start": start, "final": "100%", "end": "inclusive"}
 
     @property
-    def lrs(self) -> NDArray[np.float64]:
+    def lrs(self) -> Floats:
         """The base LR of each update, [steps]."""
         return schedule(self.scheduler, lr=self.high, steps=self.steps)(np.arange(self.steps))
 
@@ -75,6 +75,12 @@ class RangeTest:
     path: Path
     curve: RangeCurve
     steps: int
+
+    @classmethod
+    def of(cls, path: Path, plan: RangePlan, losses: Floats, diverged: bool) -> RangeTest:
+        """The test whose updates, under `plan`, had these losses, [T]."""
+        curve = RangeCurve.of(plan.lrs[: len(losses)], losses, diverged)
+        return cls(path, curve, len(losses))
 
 
 def usual_steps(total_steps: int) -> int:
@@ -113,6 +119,7 @@ def range_experiment(
         "train.log_every=1",
         "train.on_divergence=stop",
         "train.spike_factor=null",
+        "train.headroom=null",
         f"train.divergence_factor={LOST}",
         "checkpoint={last: 1, best: null}",
     ]
@@ -120,22 +127,23 @@ def range_experiment(
 
 
 def range_test(
-    experiment: Experiment,
+    raised: Experiment,
     plan: RangePlan,
     runs_dir: Path,
     *,
-    command: str = "",
+    facts: Mapping[str, Any] | None = None,
     stop: StopOnSignals | None = None,
-    allow_code: bool = False,
 ) -> RangeTest | None:
-    """Make the test in a new run folder, `<name>-find-<n>`; None where a signal interrupted it."""
+    """Make the test in a new run folder, `<name>-find-<n>`; None where a signal interrupted it.
+
+    `raised` is the `range_experiment` of the same plan; `facts` are further entries of run.json.
+    """
     from lrrun.training.journey import Started
     from lrrun.training.runner import run
 
-    raised = range_experiment(experiment, plan, allow_code)
     losses: list[float] = []
     path, status = runs_dir, ""
-    for event in run(raised, runs_dir, command=command, stop=stop):
+    for event in run(raised, runs_dir, facts=facts, stop=stop):
         if isinstance(event, Started):
             path = event.path
         elif isinstance(event, StepRecord):
@@ -144,5 +152,4 @@ def range_test(
             status = event.status
     if status == "interrupted":
         return None
-    curve = RangeCurve.of(plan.lrs[: len(losses)], np.array(losses), status == "diverged")
-    return RangeTest(path, curve, len(losses))
+    return RangeTest.of(path, plan, np.array(losses), status == "diverged")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +19,18 @@ _FREE_TRAIN = ("device", "threads", "log_every")
 class FinishedRuns:
     """The completed and diverged runs of some folders, found again by their config and data.
 
-    Smoke runs never count, nor do runs on data that have changed since.
+    Smoke runs never count, nor do runs on data that have changed since, nor those that `among` says
+    no to.
     """
 
-    def __init__(self, folders: Iterable[Path]) -> None:
+    def __init__(
+        self, folders: Iterable[Path], among: Callable[[Run], bool] = lambda run: True
+    ) -> None:
         self._found: dict[str, list[Run]] = {}
         self._data: dict[str, Any] = {}
         for folder in folders:
             for run in list_runs(folder):
-                if isinstance(run, Run) and _counts(run):
+                if isinstance(run, Run) and _counts(run) and among(run):
                     self._found.setdefault(_key(run.config), []).append(run)
 
     def like(self, experiment: Experiment) -> Path | None:

@@ -113,7 +113,9 @@ def test_budgets_are_made_equal() -> None:
     much = best_of_k("much", np.linspace(0.2, 1.0, 60))
     little = best_of_k("little", [0.3, 0.35, 0.4])
     said = at_equal_budget([much, little])
-    assert said.startswith("With 3 random trials each, the best loss is 0.3 for little, 0.3627 for")
+    assert said.startswith(
+        "With 3 trials each, drawn from those made, the best loss is 0.3 for little, 0.3627 for"
+    )
     assert "may be chance" in said
     good = best_of_k("good", np.linspace(0.01, 0.02, 60))
     assert at_equal_budget([much, good]).endswith("the 95% bands are apart at 1 to 6 trials.")

@@ -79,3 +79,36 @@ def test_what_cannot_be_done_is_refused_before_anything_is_trained(
     assert done.code == 2
     assert message in done.err
     assert not Path("runs").exists()
+
+
+def test_show_and_list_explain_the_search(lrrun: Callable[..., Any], config: Path) -> None:
+    told = lrrun("find", config, *SHORT, "--budget", 4)
+    shown = lrrun("show", "small-find-1", "--png", "again.png")
+    assert shown.code == 0, shown.err
+    assert shown.out == told.out
+    assert Path("again.png").read_bytes().startswith(b"\x89PNG")
+    found = json.loads(lrrun("show", "latest", "--json").out)
+    assert found == json.loads(Path("runs/small-find-1/find.json").read_text("utf-8"))
+    listed = lrrun("list").out
+    assert listed.split()[0] == "search"
+    assert "diverged" not in listed
+    (row,) = json.loads(lrrun("list", "--json").out)
+    assert (row["kind"], row["status"]) == ("find", "done")
+    assert row["recommended_lr"] == found["recommended_lr"]
+    Path("runs/small-find-1/find.json").write_text("{")
+    assert "small-find-1: unreadable" in lrrun("list").out
+    assert lrrun("show", "small-find-1").code == 3
+
+
+def test_show_says_why_a_search_has_no_answer_or_how_it_goes_on(
+    lrrun: Callable[..., Any], config: Path
+) -> None:
+    lrrun("find", config, "--from", "1e-9", "--to", "1e-6", "--steps", 60)
+    shown = lrrun("show", "small-find-1")
+    assert (shown.code, "no answer: no learning rate can be read" in shown.out) == (0, True)
+    assert json.loads(lrrun("list", "--json").out)[0]["status"] == "no answer"
+    assert lrrun("show", "small-find-1", "--png", "curve.png").code == 8
+    Path("runs/small-find-1/find.json").unlink()
+    shown = lrrun("show", "small-find-1")
+    assert "goes on from what is done" in shown.out
+    assert f"find {config}" in shown.out

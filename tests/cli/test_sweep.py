@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ def test_a_dry_run_says_what_it_would_cost_and_writes_nothing(lrrun: Lrrun, conf
     assert "grid of 9 optimizer.lr × 3 optimizer.name = 27 trials" in done.out
     assert "cost: 72 steps in all, 18 runs of the whole config" in done.out
     assert "9 trials refused: optimizer.name" in done.out
+    assert "keys of their own: optimizer={name: A, ...},{name: B}" in done.out
     assert "one by one on this machine" in done.out
     assert tree(Path()) == before
     data = json.loads(lrrun("sweep", config, *axes, "--json").out)
@@ -148,6 +150,8 @@ def test_a_finished_sweep_is_widened(lrrun: Lrrun, config: Path) -> None:
     lrrun("sweep", config, "optimizer.lr=0.1,0.2", "seed=0,1", "--no-fuse", "--quiet")
     first = rows()
     extension = ("--extend", "tiny-sweep", "optimizer.lr=0.2..0.4:lin:2", "--no-fuse")
+    asked = lrrun("sweep", *extension, "--dry-run")
+    assert "4 trials done before, 2 to go" in asked.out
     assert lrrun("sweep", *extension, "--quiet").code == 0
     assert rows()[:4] == first
     assert [(row["optimizer.lr"], row["seed"]) for row in rows()[4:]] == [
@@ -235,6 +239,9 @@ def test_list_show_and_json_know_sweeps(lrrun: Lrrun, config: Path) -> None:
     data = json.loads(done.out)
     assert data["status"] == "completed"
     assert data["counts"] == {"completed": 2}
+    assert [each["lr"] for each in data["response"]["curves"][0]["points"]] == [0.1, 0.2]
+    assert lrrun("show", "tiny-sweep", "--no-plots", "--png", "curves.svg").code == 0
+    assert Path("curves.svg").read_text().count("<svg") == 1
     assert data["best"]["metrics"]["val_loss"] == min(
         trial["metrics"]["val_loss"] for trial in data["trials"]
     )
@@ -259,6 +266,9 @@ def test_no_finished_trial_is_said(lrrun: Lrrun, config: Path) -> None:
     assert "2 trials failed" in done.out
     assert "no net" in rows()[0]["sentence"]
     assert "no trial is finished yet" in done.out
+    assert "nan" not in lrrun("list").out
+    data = json.loads(lrrun("show", "tiny-sweep", "--json").out)
+    assert (data["best"], data["response"]) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -285,6 +295,9 @@ def test_no_finished_trial_is_said(lrrun: Lrrun, config: Path) -> None:
         (("c.yaml", "optimizer.lr=1,2", "--processes", "2", "--ray"), "one of --processes and"),
         (("c.yaml", "seed=0..99", "optimizer.lr=1e-4..1:log:101"), "10,100 trials"),
         (("--extend", "nope", "optimizer.lr=1"), "no sweep 'nope'"),
+        (("c.yaml", "seed=0,1", "seed=2,3"), "command line: seed=2,3: seed: given twice"),
+        (("c.yaml", "seed=0,1", "--name", "../x", "--dry-run"), "run name '../x': expected"),
+        (("c.yaml", "seed=0,1", "--png", "x.gif"), "ends in .png or .svg"),
         (("c.yaml", "model={name: 'json:loads'}", "seed=0,1"), "pass --allow-code"),
     ],
 )
@@ -297,3 +310,17 @@ def test_bad_input_is_exit_2_and_nothing_written(
     assert message in done.err
     assert "Traceback" not in done.err
     assert tree(Path()) == before
+
+
+def test_best_of_k_says_when_results_chose_the_trials(lrrun: Lrrun, config: Path) -> None:
+    axis = "optimizer.lr=1e-3..0.1:log:3"
+    assert "chosen by results" in lrrun("sweep", config, axis, "--halving", "--least", "0.5").out
+    assert "chosen by results" not in lrrun("sweep", config, axis).out
+
+
+def test_without_optuna_its_extra_is_named(
+    lrrun: Lrrun, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    done = lrrun("sweep", config, "optimizer.lr=1e-3..1:log", "--tpe", "3", "--dry-run")
+    assert (done.code, "pip install 'lrrun[optuna]'" in done.err) == (2, True)

@@ -83,6 +83,18 @@ def test_b41_a_folder_for_a_table(lrrun, empty_folder: Path) -> None:
     one_clear_answer(lrrun("train", "c.yaml"), 3, r"d\.csv: expected a CSV file, got a folder")
 
 
+def test_b50_a_table_that_changed_since_the_run_began(lrrun, empty_folder: Path) -> None:
+    (empty_folder / "c.yaml").write_text(CONFIG)
+    (empty_folder / "d.csv").write_text(HEADER + ROWS)
+    assert lrrun("train", "c.yaml", "-q").code == 0
+    run = empty_folder / "runs" / "a-1"
+    write_info(run, {**read_info(run), "status": "running"})
+    (empty_folder / "d.csv").write_text(HEADER + ROWS.replace("7,14,1", "7,15,1"))
+    before = tree(run)
+    one_clear_answer(lrrun("resume", "a-1"), 3, "the data have changed since this run began: ")
+    assert tree(run) == before
+
+
 def test_b46_mixed_newlines_are_read(lrrun, empty_folder: Path) -> None:
     (empty_folder / "c.yaml").write_text(CONFIG)
     (empty_folder / "d.csv").write_bytes((HEADER + ROWS).encode().replace(b"\n", b"\r\n", 7))

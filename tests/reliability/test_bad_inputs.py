@@ -6,6 +6,7 @@ run folders are in test_bad_files.py.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import itertools
 import os
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from lrrun.runlog.disk import Disk
+from lrrun.runlog.info import read_info, write_info
 
 BASE = """\
 name: a
@@ -179,6 +183,22 @@ COMMANDS: dict[str, tuple[list[str], int, str]] = {
     "B36 unknown run": (["show", "b-1"], 2, "no run 'b-1': there are no runs"),
     "B37 one run": (["compare", "a-1"], 2, "compare needs two runs or more, got 1"),
     "B37 nobody": (["compare", "a-*", "b-*"], 2, r"no run 'a-\*'"),
+    "B38 zero": (["find", "c.yaml", "--from", "0"], 2, "from 0 to 10: expected 0 < from < to"),
+    "B38 nan": (["find", "c.yaml", "--from", "nan"], 2, "expected 0 < from < to"),
+    "B38 reversed": (
+        ["find", "c.yaml", "--from", "1", "--to", "0.1"],
+        2,
+        r"from 1 to 0\.1: expected 0 < from < to",
+    ),
+    "B38 one step": (["find", "c.yaml", "--steps", "1"], 2, "1 steps: expected at least 20"),
+    "B39 empty": (["sweep", "c.yaml", "optimizer.lr=[]"], 2, "an empty list"),
+    "B39 twice": (["sweep", "c.yaml", "optimizer.lr=1,1.0"], 2, r"1\.0 stands twice"),
+    "B39 unknown": (["sweep", "c.yaml", "optimizer.lrr=1,2"], 2, "unknown key; did you mean lr"),
+    "B39 many": (
+        ["sweep", "c.yaml", "seed=0..99", "optimizer.lr=1e-4..1:log:101"],
+        2,
+        "10,100 trials",
+    ),
     "B40 file": (["train", "c.yaml", "--runs-dir", "c.yaml"], 2, "there is a file of that name"),
 }
 
@@ -234,6 +254,76 @@ def test_b30_code_that_fails_is_named_without_our_frames(lrrun, empty_folder: Pa
     ):
         changes = [f"model={{name: '{model}'}}", "--allow-code"]
         one_clear_answer(lrrun("train", "c.yaml", *changes), 2, message)
+    assert not (empty_folder / "runs").exists()
+
+
+def test_b31_nothing_asked_or_half(lrrun, empty_folder: Path) -> None:
+    assert "Usage: lrrun" in lrrun().out
+    done = lrrun("train")
+    assert done.code == 2 and "Missing argument 'CONFIG'" in done.err
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.fixture
+def trained(lrrun, empty_folder: Path) -> Path:
+    """A config, and its run a-1."""
+    (empty_folder / "c.yaml").write_text(BASE)
+    assert lrrun("train", "c.yaml", "-q", "train.epochs=1").code == 0
+    return empty_folder
+
+
+def test_b34_a_name_that_is_taken_gets_the_next_number(lrrun, trained: Path) -> None:
+    before = tree(trained)
+    assert lrrun("train", "c.yaml", "-q", "train.epochs=1").code == 0
+    assert {name: what for name, what in tree(trained).items() if "a-2" not in name} == before
+    assert (trained / "runs" / "a-2" / "run.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "message"),
+    [
+        (("resume", "b-1"), 2, "no run 'b-1' in 'runs'; did you mean a-1"),
+        (("resume", "a-1"), 0, "nothing to do, the run is completed"),
+        (("resume", "a-1", "optimizer.lr=1"), 2, "optimizer.lr: 0.05 in this run, 1.0 asked for"),
+        (("compare", "a-1", "a-1"), 2, "a-1"),
+        (("compare", "a-1", "b-*"), 2, "no run 'b-\\*'"),
+    ],
+    ids=["B36 unknown", "B36 finished", "B36 bent", "B37 twice", "B37 nobody"],
+)
+def test_a_command_about_a_run(lrrun, trained: Path, command, code: int, message: str) -> None:
+    before = tree(trained)
+    done = lrrun(*command)
+    assert done.code == code, done
+    assert re.search(message, done.err) and "Traceback" not in done.err, done.err
+    assert all(line.startswith("lrrun: ") for line in done.err.splitlines())
+    assert tree(trained) == before
+
+
+def test_b36_a_run_that_was_never_saved_begins_at_its_first_step(lrrun, trained: Path) -> None:
+    run = trained / "runs" / "a-1"
+    steps = (run / "steps.csv").read_bytes()
+    write_info(run, read_info(run) | {"status": "running"})
+    for each in (run / "checkpoints").iterdir():
+        each.unlink()
+    assert lrrun("resume", "a-1", "-q").code == 0
+    assert [each["step"] for each in read_info(run)["resumed"]] == [0]
+    assert (run / "steps.csv").read_bytes() == steps
+
+
+def test_b40_a_disk_that_is_read_only(lrrun, empty_folder: Path, use_disk) -> None:
+    class ReadOnly(Disk):
+        def make_folder(self, path: Path) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    (empty_folder / "c.yaml").write_text(BASE)
+    use_disk(ReadOnly())
+    one_clear_answer(lrrun("train", "c.yaml"), 5, "'runs': .*that disk is read-only; choose ano")
+
+
+def test_b26_a_model_above_the_memory(lrrun, empty_folder: Path, monkeypatch) -> None:
+    monkeypatch.setattr("lrrun.training.memory.device_memory", lambda device: 10**9)
+    (empty_folder / "c.yaml").write_text(changed("[8]", "[20000, 20000]"))
+    one_clear_answer(lrrun("train", "c.yaml"), 2, "model: needs about 5 GB .* cpu has 1 GB")
     assert not (empty_folder / "runs").exists()
 
 

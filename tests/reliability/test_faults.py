@@ -100,6 +100,36 @@ def test_what_is_written_follows_the_umask(lrrun: Lrrun, config: Path, mask: int
     assert modes == {0o666 & ~mask}
 
 
+def _another_group() -> int:
+    """A group, not the usual one, that this process may give to its files."""
+    if os.geteuid() == 0:
+        return 12345
+    others = [group for group in os.getgroups() if group != os.getegid()]
+    if not others:
+        pytest.skip("this process is in one group only")
+    return others[0]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="as Linux has setgid folders")
+def test_f28_a_folder_of_a_group_gives_it_to_all_that_is_written(
+    lrrun: Lrrun, config: Path
+) -> None:
+    """Replaced files, too: the temporary one begins in the same folder, under the same umask."""
+    group = _another_group()
+    Path("runs").mkdir()
+    os.chown("runs", -1, group)
+    Path("runs").chmod(0o2770)
+    before = os.umask(0o007)
+    try:
+        assert lrrun("train", config, "train.epochs=2", "--quiet").code == 0
+    finally:
+        os.umask(before)
+    found = [*Path("runs").rglob("*")]
+    assert {each.stat().st_gid for each in found} == {group}
+    modes = {(each.is_dir(), stat.S_IMODE(each.stat().st_mode)) for each in found}
+    assert modes == {(True, 0o2770), (False, 0o660)}
+
+
 def test_many_runs_are_listed_with_few_open_files(lrrun: Lrrun, config: Path) -> None:
     lrrun("train", config, "train.epochs=1", "--quiet")
     for n in range(2, 80):

@@ -22,9 +22,10 @@ from typing import Any
 import pytest
 
 from lrrun.errors import LrrunError
+from lrrun.runlog import files
 from lrrun.runlog.continuation import check_tables
 from lrrun.runlog.info import read_info
-from lrrun.runlog.log import Log
+from lrrun.runlog.log import Log, Mark, cut_at
 from lrrun.training.checkpoint_store import Store
 
 HEADERS = {
@@ -143,6 +144,52 @@ def test_no_cut_takes_the_best_weights_that_a_state_counts_on(
         store.save_last({"step": step})
         announced[0] = step
     assert counted[0] > 100
+
+
+def _write_new(path: Path) -> Callable[[Path], object]:
+    files.write_new_text(path, "new\n")
+    return Path.read_text
+
+
+def _make_folder(path: Path) -> Callable[[Path], object]:
+    files.make_folder(path)
+    return Path.iterdir
+
+
+def _replace(path: Path) -> Callable[[Path], object]:
+    files.write_text(path, "old\n")
+    files.write_text(path, "new\n")
+    return lambda left: _expect(left.read_text() == "new\n")
+
+
+def _save_kept(path: Path) -> Callable[[Path], object]:
+    Store(path.parent, "r").save_kept({"step": 4})
+    return lambda left: Store(left.parent, "r").load("step-4.pt")
+
+
+def _cut_log(path: Path) -> Callable[[Path], object]:
+    files.write_text(path, "kept\nsuperseded\n")
+    cut_at(path, Mark(len("kept\n"), ""))
+    return lambda left: _expect(left.read_text() == "kept\n")
+
+
+def _expect(holds: bool) -> None:
+    assert holds
+
+
+@pytest.mark.parametrize("write", [_write_new, _make_folder, _replace, _save_kept, _cut_log])
+def test_what_has_been_written_outlives_any_cut(
+    tmp_path: Path, use_disk, remembering_disk, write
+) -> None:
+    root = tmp_path / "disk"
+    root.mkdir()
+    disk = use_disk(remembering_disk(root))
+    is_there = write(root / "it")
+    left = [*disk.states()]
+    assert left
+    for k, tree in enumerate(left):
+        lay_out(tree, tmp_path / f"cut-{k}")
+        is_there(tmp_path / f"cut-{k}" / "it")
 
 
 def test_after_any_cut_a_resume_ends_as_the_straight_run(

@@ -14,6 +14,7 @@ import pytest
 
 from lrrun.runlog import lock
 from lrrun.runlog.disk import Disk
+from lrrun.training import checkpoint_files
 
 CONFIG = """\
 name: a
@@ -104,6 +105,67 @@ def test_a_training_that_is_stopped_anywhere_resumes_to_the_same_bytes(
         shutil.rmtree("runs", ignore_errors=True)
         at += STRIDE
     assert {2, 4, 6, 8, 10} <= resumed_from
+
+
+def test_f30_a_sweep_that_fills_the_disk_goes_on_where_it_stopped(
+    lrrun: Any, empty_folder: Path, use_disk: Any, fast_disk: Any
+) -> None:
+    (empty_folder / "c.yaml").write_text(CONFIG)
+    command = ("sweep", "c.yaml", "optimizer.lr=0.01,0.02", "--no-fuse", "-q")
+    trials = ("trials.csv", "trial-0001-1/steps.csv", "trial-0002-1/steps.csv")
+
+    def made(sweep: str) -> list[bytes]:
+        return [Path("runs", sweep, name).read_bytes() for name in trials]
+
+    disk = use_disk(Stopping("full", 10**6))
+    assert lrrun(*command).code == 0
+    straight, rows = made("a-sweep-1"), set()
+    for at in range(20, disk.count, disk.count // 7):
+        shutil.rmtree("runs")
+        use_disk(Stopping("full", at))
+        done = lrrun(*command)
+        assert done.code == 5
+        assert "No space left on device; free space" in done.err
+        table = Path("runs/a-sweep-1/trials.csv").read_bytes()
+        assert straight[0].startswith(table)
+        rows.add(table.count(b"\n") - 1)
+        use_disk(fast_disk())
+        assert lrrun(*command).code == 0
+        assert [each.name for each in Path("runs").iterdir()] == ["a-sweep-1"]
+        assert made("a-sweep-1") == straight
+    assert rows == {0, 1}
+
+
+def test_no_state_is_there_before_the_best_weights_that_it_counts_on(
+    lrrun: Any, empty_folder: Path, use_disk: Any, fast_disk: Any
+) -> None:
+    """Looked at whenever a last.pt gets its name: a process killed there leaves just that."""
+    seen = []
+
+    class Looking(fast_disk):  # type: ignore[misc, valid-type]
+        def replace(self, source: Path, target: Path) -> None:
+            super().replace(source, target)
+            if target.name == "last.pt" and (best := checkpoint_files.load(target)["best"]):
+                assert checkpoint_files.load(target.with_name("best.pt"))["step"] == best[1]
+                seen.append(best[1])
+
+    use_disk(Looking())
+    (empty_folder / "c.yaml").write_text(CONFIG)
+    assert lrrun("train", "c.yaml", "-q", "train.epochs=4").code == 0
+    assert len(set(seen)) > 1
+
+
+def test_weights_that_overflow_are_not_saved(
+    lrrun: Any, empty_folder: Path, use_disk: Any, fast_disk: Any
+) -> None:
+    """Gradients are finite, and times the LR they are not: the loss of the next step shows it."""
+    use_disk(fast_disk())
+    (empty_folder / "c.yaml").write_text(CONFIG)
+    settings = ("optimizer={name: sgd, lr: 1e+40}", "checkpoint.every=1 step")
+    assert lrrun("train", "c.yaml", "-q", *settings).code == 4
+    for file in Path("runs/a-1/checkpoints").iterdir():
+        weights = checkpoint_files.load(file)["model"]
+        assert all(bool(each.isfinite().all()) for each in weights.values()), file
 
 
 def test_nothing_goes_out_and_nothing_listens(

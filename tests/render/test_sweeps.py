@@ -51,8 +51,8 @@ def test_the_report_says_it_all() -> None:
     assert wsd.split()[-1] == "1"
     assert "val_loss (mean over seeds); ░ from here on some seed diverges" in out
     assert "Best: cosine at optimizer.lr 0.1" in out
-    assert "best val_loss of k random trials (median)" in out
-    assert "With 10 random trials each" in out
+    assert "best val_loss of k of these trials, at random (median)" in out
+    assert "With 10 trials each, drawn from those made" in out
 
 
 def test_the_diverged_region_is_shaded_to_its_right_edge() -> None:
@@ -112,7 +112,9 @@ def test_a_sweep_without_lrs_still_has_budgets() -> None:
     ]
     out = printed(these, width=120)
     assert "note: the sweep does not vary optimizer.lr (its axes: scheduler)" in out
-    assert "With 3 random trials each, the best loss is 1 for cosine, 2 for wsd" in out
+    assert (
+        "With 3 trials each, drawn from those made, the best loss is 1 for cosine, 2 for wsd" in out
+    )
 
 
 def test_nothing_finished_is_refused(tmp_path: Path) -> None:
@@ -134,3 +136,12 @@ def test_labels_are_data(tmp_path: Path) -> None:
     these = trials(schedules=("$x_$[red]a\x1b[2J", "b"))
     assert r"$x_$[red]a\x1b[2J" in printed(these, width=140)
     save_sweep_figure(tmp_path / "a.png", these)
+
+
+def test_where_all_diverged_there_is_nothing_to_draw() -> None:
+    out = printed(
+        [Trial({"optimizer.lr": lr}, 0, "diverged", math.inf, 4, True) for lr in (1.0, 2.0)]
+    )
+    assert "A seed diverged at every LR that was tried" in out
+    assert "basin: LRs whose loss" not in out
+    assert "mean over seeds" not in out

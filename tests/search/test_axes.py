@@ -121,3 +121,12 @@ def test_values_are_set_as_the_command_line_would() -> None:
         'name="1e3"',
         "clip=null",
     ]
+
+
+def test_a_key_wins_over_the_section_it_is_in_whatever_the_order() -> None:
+    section = {"name": "sgd", "lr": 0.5}
+    for values in (
+        {"optimizer.lr": 0.1, "optimizer": section},
+        {"optimizer": section, "optimizer.lr": 0.1},
+    ):
+        assert overrides(values)[-1] == "optimizer.lr=0.1"

@@ -16,11 +16,12 @@ import torch
 from lrrun.analysis.lr_search import Result, Trial
 from lrrun.config.experiment import Experiment
 from lrrun.config.reading import experiment_from_text, load_experiment
-from lrrun.errors import EnvironmentFault, NoAnswer
+from lrrun.errors import EnvironmentFault, NoAnswer, UnusableFile
 from lrrun.records import EpochRecord, Notice, Outcome
+from lrrun.runlog.lock import RunLock
 from lrrun.runlog.reader import Run, list_runs
 from lrrun.search.find import Search, _diverges_at, find
-from lrrun.search.finding import Finding
+from lrrun.search.finding import Finding, kept_data, kept_finding
 from lrrun.training.journey import Event
 from lrrun.training.runner import run
 from lrrun.training.signals import StopOnSignals
@@ -158,6 +159,70 @@ def test_a_signal_ends_the_search_without_an_answer(tmp_path: Path) -> None:
     stop.received = 2
     told = list(find(experiment_from_text(CONFIG), search(tmp_path, stop=stop)))
     assert all(isinstance(each, Notice) for each in told)
+
+
+def test_a_stopped_search_goes_on_and_makes_no_run_twice(tmp_path: Path) -> None:
+    """Stopped in the middle of a round of runs, it ends as the one that was not stopped."""
+    made: list[int] = []
+
+    def killed(experiments: Sequence[Experiment], runs_dir: Path, **_: Any) -> Iterator[Any]:
+        for index, experiment in enumerate(experiments):
+            for event in run(experiment, runs_dir):
+                yield index, event
+                if len(made) == 2:
+                    raise KeyboardInterrupt  # the third run is left in the middle
+            made.append(index)
+
+    straight = found(experiment_from_text(CONFIG), search(tmp_path / "a", budget=4.0))
+    folder = tmp_path / "b"
+    with pytest.raises(KeyboardInterrupt):
+        found(experiment_from_text(CONFIG), search(folder, budget=4.0, train_many=killed))
+    before = {each.name for each in (folder / "small-find-1" / "trials").iterdir()}
+    again = found(experiment_from_text(CONFIG), search(folder, budget=4.0))
+    assert len(before) == 3
+    assert [each.name for each in list_runs(folder)] == ["small-find-1"]
+    assert {**again.as_data(), "path": ""} == {**straight.as_data(), "path": ""}
+    assert len(list_runs(again.path / "trials")) == len(straight.results)
+    found(experiment_from_text(CONFIG), search(folder, budget=4.0))
+    assert len(list_runs(folder)) == 2  # what came to its end is left as it is
+
+
+def test_a_search_that_another_process_is_busy_with_is_left_alone(tmp_path: Path) -> None:
+    def killed(*_: Any, **__: Any) -> Iterator[Any]:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        found(experiment_from_text(CONFIG), search(tmp_path, budget=3.0, train_many=killed))
+    with RunLock(tmp_path / "small-find-1"):
+        other = found(experiment_from_text(CONFIG), search(tmp_path, budget=3.0))
+    assert other.path.name == "small-find-2"
+
+
+def test_what_was_found_is_read_back(tmp_path: Path) -> None:
+    finding = found(experiment_from_text(CONFIG), search(tmp_path, budget=4.0))
+    kept = kept_finding(finding.path, kept_data(finding.path))
+    assert kept.as_data() == finding.as_data()
+    assert kept.curve.smoothed.tolist() == finding.curve.smoothed.tolist()
+
+
+@pytest.mark.parametrize(
+    ("name", "before", "after"),
+    [
+        ("find.json", '"rules": {', '"rules": [], "more": {'),
+        ("find.json", '"schema_version": 1', '"schema_version": 99'),
+        ("find.json", "{", "{{"),
+        ("curve.csv", "lr,loss", "lr;loss"),
+    ],
+    ids=["another shape", "newer", "no JSON", "no curve"],
+)
+def test_a_search_that_was_damaged_is_refused(
+    tmp_path: Path, name: str, before: str, after: str
+) -> None:
+    finding = found(experiment_from_text(CONFIG), search(tmp_path, quick=True))
+    file = finding.path / name
+    file.write_text(file.read_text("utf-8").replace(before, after, 1), "utf-8")
+    with pytest.raises(UnusableFile, match=name):
+        kept_finding(finding.path, kept_data(finding.path))
 
 
 def test_lrs_that_the_config_forbids_are_not_tried(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ train: {epochs: 5, device: cpu}
 
 
 def outcome_of(experiment: Experiment, plan: RangePlan, folder: Path) -> RangeTest:
-    made = range_test(experiment, plan, folder)
+    made = range_test(range_experiment(experiment, plan), plan, folder)
     assert made is not None
     return made
 
@@ -74,6 +74,7 @@ train:
   on_divergence: rewind
   spike_factor: 3
   early_stopping: {patience: 1}
+  headroom: {}
 """
     raised = range_experiment(experiment_from_text(config), RangePlan(steps=50))
     assert raised.optimizer.lr == 10.0
@@ -81,6 +82,7 @@ train:
     train = raised.train
     assert (train.steps, train.epochs, train.scale) == (50, None, 1.0)
     assert (train.on_divergence, train.spike_factor, train.early_stopping) == ("stop", None, None)
+    assert train.headroom is None
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,3 +57,16 @@ def test_without_optuna_its_extra_is_named(
     done = lrrun("sweep", config, "optimizer.lr=0.1..1:log", "--tpe", "3", "--dry-run")
     assert done.code == 2
     assert "pip install 'lrrun[optuna]'" in done.err
+
+
+@pytest.mark.parametrize("scheme", ["", "ray://"])
+def test_a_cluster_that_does_not_answer_is_named_at_once(
+    lrrun: Lrrun, config: Path, scheme: str
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]  # free, once the server is closed
+    where = f"{scheme}127.0.0.1:{port}"
+    done = lrrun("sweep", config, "optimizer.lr=0.1,0.2", "--ray", where, "--dry-run")
+    assert done.code == 5
+    assert f"cannot reach Ray on {where}" in done.err
