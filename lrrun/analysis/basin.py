@@ -9,6 +9,9 @@ from itertools import pairwise
 
 from lrrun.analysis.points import Point
 
+CLIFF = 2.0
+"""A mean loss this many times the best one is no part of the valley."""
+
 GAP_SHARE = 0.01
 """Without seeds to tell the noise: this share of what training gained is about as good."""
 
@@ -53,12 +56,23 @@ def best_index(points: Sequence[Point]) -> int | None:
 def noise(points: Sequence[Point]) -> float | None:
     """The seed-to-seed standard deviation at the best LR and its two neighbours, pooled.
 
-    sqrt(Σ (n_i - 1) s_i² / Σ (n_i - 1)); None where one seed was tried, or all are equal.
+    sqrt(Σ (n_i - 1) s_i² / Σ (n_i - 1)); None where one seed was tried, or all are equal. A
+    neighbour whose mean loss is above CLIFF times the best one is over the edge, where seeds tell
+    of the fall.
+
+    >>> steep = [Point(0.1, (1.0, 1.2)), Point(1.0, (2.0, 9.0))]
+    >>> round(noise(steep), 3)
+    0.141
     """
     best = best_index(points)
     if best is None:
         return None
-    near = points[max(0, best - 1) : best + 2]
+    lowest = points[best].mean
+    near = [
+        point
+        for point in points[max(0, best - 1) : best + 2]
+        if lowest <= 0 or point.mean <= CLIFF * lowest
+    ]
     known = [(len(p.losses) - 1, p.deviation) for p in near if p.deviation is not None]
     freedom = sum(n for n, _ in known)
     pooled = math.sqrt(sum(n * s * s for n, s in known) / freedom) if freedom else 0.0
