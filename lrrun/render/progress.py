@@ -17,6 +17,7 @@ from lrrun.records import EpochRecord, HeadroomRecord, Incident, Outcome, StepRe
 from lrrun.render.numbers import count, duration, metric, number
 from lrrun.render.terminal import make_console, printable
 from lrrun.render.values import run_length
+from lrrun.render.watching import watched
 
 if TYPE_CHECKING:
     from lrrun.training.journey import Started
@@ -25,23 +26,8 @@ Event = TypeVar("Event")
 
 
 def watch(events: Iterable[Event], console: Console | None = None) -> Iterator[Event]:
-    """Hand the events of a run on, drawing them as they pass.
-
-    A reader that has gone, or a full disk behind it, ends the drawing and never the training.
-    """
-    view: _View | None = _View(console or make_console())
-    try:
-        for event in events:
-            if view is not None:
-                try:
-                    view.show(event)
-                except OSError:
-                    view.close()
-                    view = None
-            yield event
-    finally:
-        if view is not None:
-            view.close()
+    """Hand the events of a run on, drawing them as they pass."""
+    return watched(events, _View(console or make_console()))
 
 
 class _View:

@@ -16,6 +16,7 @@ from lrrun.records import EpochRecord, Incident, Outcome
 from lrrun.render.numbers import count, metric
 from lrrun.render.terminal import make_console, printable
 from lrrun.render.values import run_length
+from lrrun.render.watching import watched
 
 if TYPE_CHECKING:
     from lrrun.training.journey import Started
@@ -26,23 +27,8 @@ Event = TypeVar("Event")
 def watch_many(
     events: Iterable[tuple[int, Event]], console: Console | None = None
 ) -> Iterator[tuple[int, Event]]:
-    """Hand the events of several runs on, drawing them as they pass.
-
-    A reader that has gone, or a full disk behind it, ends the drawing and never the training.
-    """
-    view: _ManyView | None = _ManyView(console or make_console())
-    try:
-        for index, event in events:
-            if view is not None:
-                try:
-                    view.show(index, event)
-                except OSError:
-                    view.close()
-                    view = None
-            yield index, event
-    finally:
-        if view is not None:
-            view.close()
+    """Hand the events of several runs on, drawing them as they pass."""
+    return watched(events, _ManyView(console or make_console()))
 
 
 class _ManyView:
@@ -65,8 +51,9 @@ class _ManyView:
             self._tell_rows()
             self.live.stop()
 
-    def show(self, index: int, event: object) -> None:
-        """Draw one event."""
+    def show(self, numbered: tuple[int, object]) -> None:
+        """Draw one event, which comes with the number of its run."""
+        index, event = numbered
         if isinstance(event, EpochRecord):
             self._row(index, event)
         elif isinstance(event, Incident):

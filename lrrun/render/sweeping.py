@@ -20,6 +20,7 @@ from lrrun.render.numbers import count, duration, metric
 from lrrun.render.runs import moment
 from lrrun.render.tables import STATUS_COLORS, Column, print_table
 from lrrun.render.terminal import printable
+from lrrun.render.watching import watched
 from lrrun.runlog.sweeps import Row, read_rows
 from lrrun.search.axes import written
 from lrrun.search.design import Design, PlannedTrial
@@ -97,23 +98,8 @@ def _many(number: int, noun: str) -> str:
 def watch_sweep(
     events: Iterable[SweepEvent], console: Console, total: int, plan: Plan
 ) -> Iterator[SweepEvent]:
-    """Hand the events of a sweep on, drawing them: a live table, or a line a trial elsewhere.
-
-    A reader that has gone, or a full disk behind it, ends the drawing and never the sweep.
-    """
-    view: _View | None = _View(console, total, plan)
-    try:
-        for event in events:
-            if view is not None:
-                try:
-                    view.show(event)
-                except OSError:
-                    view.close()
-                    view = None
-            yield event
-    finally:
-        if view is not None:
-            view.close()
+    """Hand the events of a sweep on, drawing them: a live table, or a line a trial elsewhere."""
+    return watched(events, _View(console, total, plan))
 
 
 class _View:
