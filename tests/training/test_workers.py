@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import multiprocessing
 import os
+import queue
 import random
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,7 +28,7 @@ from lrrun.training import checkpoint_files
 from lrrun.training.datasets import MapStyle, RowsAhead, in_order
 from lrrun.training.datasets.custom import as_splits
 from lrrun.training.datasets.rows import Request
-from lrrun.training.datasets.workers import WorkerPool
+from lrrun.training.datasets.workers import WorkerPool, _Deaths
 from lrrun.training.journey import Started
 from lrrun.training.resume import resume
 from lrrun.training.runner import run
@@ -296,6 +298,24 @@ def test_a_death_is_told_where_a_batch_is_waited_for_and_nowhere_else() -> None:
     worker.join()
     with pytest.raises(EnvironmentFault, match="killed by SIGKILL"):
         list(made)
+
+
+def test_a_death_heard_where_nothing_can_be_raised_is_told_in_the_wait() -> None:
+    """As in a callback of the garbage collector, where an exception is printed and lost."""
+
+    def dead(number: int, frame: object) -> None:
+        raise RuntimeError("a worker died")
+
+    deaths = _Deaths()
+    deaths._handler = dead  # in the place of torch's
+    before = signal.signal(signal.SIGCHLD, deaths)
+    try:
+        with deaths.heard([]):
+            deaths(signal.SIGCHLD, sys._getframe())
+            with pytest.raises(RuntimeError, match="a worker died"):
+                queue.Queue[None]().get(timeout=30)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
 
 
 def _double(number: int) -> int:

@@ -180,10 +180,18 @@ class _Made(Dataset[Any]):
         return self.make(request)
 
 
+_SLEEPS = ("multiprocessing.", "queue", "selectors", "threading")
+"""The modules in which a wait for a batch sleeps."""
+
+_AGAIN_SECONDS = 0.05
+"""When a death that could not be told where it was heard is told again."""
+
+
 class _Deaths:
     """torch's handler of SIGCHLD, which raises wherever the main thread is, made polite.
 
-    It is heard only while a batch is waited for, not in the middle of an update or a file.
+    It is heard only while a batch is waited for, not in the middle of an update or a file, and only
+    in the wait itself: what is raised in a callback of the garbage collector is lost.
     """
 
     def __init__(self) -> None:
@@ -202,8 +210,11 @@ class _Deaths:
         try:
             self._handler(number, frame)
         except RuntimeError:
-            if self._waiting:
+            if not self._waiting:
+                return
+            if frame and frame.f_globals.get("__name__", "").startswith(_SLEEPS):
                 raise
+            threading.Timer(_AGAIN_SECONDS, os.kill, (os.getpid(), number)).start()
 
     @contextlib.contextmanager
     def heard(self, processes: Iterable[Any]) -> Iterator[None]:
