@@ -23,8 +23,10 @@ SHARE = {"cuda": 0.9, "cpu": 0.5}
 MANY = 8
 """From so many replicas on, a step splits well among cores even where it is small."""
 
-SMALL_STEP_FLOPS = 1e7
-"""Below this much work a step of many replicas, one thread is faster than several."""
+SMALL_STEP_FLOPS = 5e7
+"""Below this much work a step of many replicas, a second thread gains nothing when it has a core
+of its own, and costs dearly when it has not.
+"""
 
 LARGE_STEP_FLOPS = 2e8
 """From so much work a step on, matrix products fill a CPU alone, and stacking gains nothing."""

@@ -18,28 +18,29 @@ class FusedEma:
     """Each replica's AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay)).
 
     average += (1 - decay) · (weights - average); the first update copies. Buffers are the model's
-    own. `averages` are stacked like the model's parameters.
+    own. `averages` are stacked like the model's parameters, by name.
     """
 
     def __init__(self, model: FusedModel, decays: Sequence[float]) -> None:
         """The averages begin as the model's present weights."""
         self.model = model
-        self.averages = [each.clone() for each in model.parameters_K]
+        self._memory = [each.clone() for each in model.memory]
+        self.averages = model.named(self._memory)
         self.counts_K = torch.zeros(model.replicas, dtype=torch.int64, device=model.device)
         decays_K = torch.tensor(list(decays), dtype=torch.float64, device=model.device)
         self._shares_K = 1 - decays_K
 
     def update(self, active_K: Tensor | None = None) -> None:
         """Average the model's present weights in, where active; the first update copies."""
-        present = self.model.parameters_K
+        present = self.model.memory
         weights_K = choose(self.counts_K == 0, 1.0, self._shares_K)
         with torch.no_grad():
             if active_K is None:
-                torch._foreach_lerp_(self.averages, present, spread(weights_K, present))
+                torch._foreach_lerp_(self._memory, present, spread(weights_K, present))
                 self.counts_K += 1
                 return
-            new = torch._foreach_lerp(self.averages, present, spread(weights_K, present))
-            for old, each in zip(self.averages, new, strict=True):
+            new = torch._foreach_lerp(self._memory, present, spread(weights_K, present))
+            for old, each in zip(self._memory, new, strict=True):
                 old.copy_(torch.where(along(active_K, old), each, old))
             self.counts_K += active_K
 
@@ -53,5 +54,5 @@ class FusedEma:
     def load(self, k: int, state: Mapping[str, Any]) -> None:
         """Put replica k into such a state."""
         self.counts_K[k] = state["n_averaged"]
-        for name, average in zip(self.model.names, self.averages, strict=True):
+        for name, average in self.averages.items():
             average[k].copy_(state[f"module.{name}"])

@@ -107,6 +107,9 @@ class FusedFeed:
         for x, y, (_, rows) in pieces:
             if not self.shared:
                 x, y = (each.reshape(-1, rows, *each.shape[1:]) for each in (x, y))
+            if rows <= self.batch_size:
+                yield [(x, y)], rows
+                continue
             chunks = (torch.split(each, self.batch_size, dim) for each in (x, y))
             yield list(zip(*chunks, strict=True)), rows
 

@@ -16,7 +16,7 @@ from torch._ops import OpOverload
 
 aten = torch.ops.aten
 
-_PRODUCTS = {aten.bmm.default, aten.baddbmm.default}
+PRODUCTS = {aten.bmm.default, aten.baddbmm.default}
 _IN_PLACE = {
     aten.relu.default: aten.relu_.default,
     aten.add.Tensor: aten.add_.Tensor,
@@ -24,6 +24,14 @@ _IN_PLACE = {
     aten.div.Tensor: aten.div_.Tensor,
 }
 """Pointwise operations → those that write into their first argument."""
+
+_BY_SCALAR = {
+    aten.add.Scalar: aten.add.Tensor,
+    aten.div.Scalar: aten.div.Tensor,
+    aten.mul.Scalar: aten.mul.Tensor,
+    aten.sub.Scalar: aten.sub.Tensor,
+}
+"""Operations with a number → the same, which can also be told where to write."""
 
 
 def clean(module: fx.GraphModule, kept: int = 0) -> fx.GraphModule:
@@ -33,6 +41,8 @@ def clean(module: fx.GraphModule, kept: int = 0) -> fx.GraphModule:
     """
     graph = module.graph
     graph.eliminate_dead_code()
+    for node in graph.nodes:
+        node.target = _BY_SCALAR.get(node.target, node.target)
     _drop_no_ops(graph)
     _add_in_products(graph)
     _turn_products(graph)
@@ -53,7 +63,7 @@ def _value(node: fx.Node) -> Any:
     return value if isinstance(value, Tensor) else None
 
 
-def _is_view(node: fx.Node) -> bool:
+def is_view(node: fx.Node) -> bool:
     """Does the node show all or a part of its first argument's elements, in their memory?"""
     target = node.target
     if target is aten._unsafe_view.default:
@@ -68,7 +78,7 @@ def _is_view(node: fx.Node) -> bool:
 
 def _base(node: fx.Node) -> fx.Node:
     """The node whose memory this one shows."""
-    while _is_view(node) or node.target is operator.getitem:
+    while is_view(node) or node.target is operator.getitem:
         node = node.args[0]  # type: ignore[assignment]
     return node
 
@@ -84,19 +94,44 @@ def _looks_the_same(one: fx.Node, other: fx.Node) -> bool:
 def _drop_no_ops(graph: fx.Graph) -> None:
     """Views of views that show what an earlier one shows, x · 1, copies into the layout it has."""
     for node in graph.nodes:
-        by_one = node.target in (aten.mul.Scalar, aten.mul.Tensor) and node.args[1] == 1
-        if by_one or (node.target is aten.clone.default and "memory_format" in node.kwargs):
-            source = node.args[0]
-            if _looks_the_same(node, source):
-                node.replace_all_uses_with(source)
-        elif _is_view(node):
+        if node.target is aten.mul.Tensor and node.args[1] == 1:
+            _use_instead(node, node.args[0])
+        elif node.target is aten.clone.default and "memory_format" in node.kwargs:
+            if _looks_the_same(node, node.args[0]):
+                node.replace_all_uses_with(node.args[0])
+        elif is_view(node):
             earlier = node
-            while _is_view(earlier):
+            while is_view(earlier):
                 earlier = earlier.args[0]
                 if _looks_the_same(node, earlier):
                     node.replace_all_uses_with(earlier)
                     break
     graph.eliminate_dead_code()
+
+
+def _use_instead(node: fx.Node, source: fx.Node) -> None:
+    """Replace a node by one of the same values, whose layout may be another: where all views of it
+    can be taken of that.
+    """
+    value = _value(source)
+    if value.shape != _value(node).shape or value.dtype != _value(node).dtype:
+        return
+    try:
+        shown = _views_of(node, _without_data(value))
+    except RuntimeError:
+        return
+    for view, seen in shown.items():
+        view.meta["val"] = seen
+    node.replace_all_uses_with(source)
+
+
+def _views_of(node: fx.Node, value: Tensor) -> dict[fx.Node, Tensor]:
+    """What the views of a node are where it has this value; raises RuntimeError."""
+    found: dict[fx.Node, Tensor] = {}
+    for view in (each for each in node.users if is_view(each)):
+        found[view] = view.target(value, *view.args[1:], **view.kwargs)  # type: ignore[operator]
+        found |= _views_of(view, found[view])
+    return found
 
 
 def _call(graph: fx.Graph, before: fx.Node, target: OpOverload, *args: Any) -> fx.Node:
@@ -125,7 +160,7 @@ def _turn_products(graph: fx.Graph) -> None:
     """
     for node in graph.nodes:
         product = node.args[0] if node.args else None
-        if not (isinstance(product, fx.Node) and product.target in _PRODUCTS):
+        if not (isinstance(product, fx.Node) and product.target in PRODUCTS):
             continue
         if len(product.users) == 1 and _transposes(node):
             *bias, first, second = product.args
@@ -204,7 +239,7 @@ def _add_in_products(graph: fx.Graph) -> None:
 
 def _product_behind(node: fx.Node) -> fx.Node | None:
     """The matrix product that `node` is, or shows with other leading dimensions, alone."""
-    while _is_view(node) and len(node.users) == 1:
+    while is_view(node) and len(node.users) == 1:
         source = node.args[0]
         if not (isinstance(source, fx.Node) and _value(node).is_contiguous()):
             return None
@@ -218,7 +253,8 @@ def _is_bias(bias: fx.Node, total: fx.Node, product: fx.Node) -> bool:
     k, *between, outputs = _value(total).shape
     value = _value(bias)
     one_row = value.shape == (k, *(1 for _ in between), outputs)
-    return one_row and value.dtype == _value(product).dtype and bool(value.is_contiguous())
+    same_kind: bool = value.dtype == _value(product).dtype and value.stride(-1) == 1
+    return one_row and same_kind
 
 
 def _own_outputs(graph: fx.Graph, kept: int) -> None:
@@ -258,7 +294,7 @@ def _work_in_place(graph: fx.Graph) -> None:
 
 def _is_free(node: fx.Node) -> bool:
     """Is its memory its own, and read by one operation alone?"""
-    while len(node.users) == 1 and _is_view(node):
+    while len(node.users) == 1 and is_view(node):
         node = node.args[0]  # type: ignore[assignment]
     own = node.op == "call_function" and isinstance(node.target, OpOverload)
-    return own and len(node.users) == 1 and not _is_view(node)
+    return own and len(node.users) == 1 and not is_view(node)

@@ -1,36 +1,50 @@
 """A param group of all replicas: what an update rule works on.
 
-Shapes: K replicas; every tensor is stacked, (K, ...).
+Shapes: K replicas, P numbers of each; tensors are blocks, (K, P), one for each dtype of the group.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
-from lrrun.training.fused.arithmetic import Number, Tensors, is_zero, plus, scale_, spread
+from lrrun.training.fused.arithmetic import Number, Tensors, is_zero, plus, rounded, scale_, spread
+from lrrun.training.fused.blocks import Block
 
 
 @dataclass
 class Group:
     """Parameters, numbers and switches of a group, and what its rule remembers between updates.
 
-    `moments` are tensors of the parameters' shapes and `counters` numbers, both by torch's names.
-    They begin at 0, unless `starts` names another value, or a number of the group. `places` says
-    which of the group's parameters these are, `indices` where their gradients are found.
+    `moments` are laid out like the parameters and `counters` are numbers, both by torch's names.
+    They begin at 0, unless `starts` names another value, or a number of the group. `names` are
+    those of the group's trained parameters, `places` says which of the group's these are.
     """
 
     places: list[int]
-    indices: list[int]
-    parameters: Tensors
+    names: list[str]
+    blocks: Sequence[Block]
     numbers: dict[str, Number]
     switches: Mapping[str, object]
     starts: Mapping[str, float | str]
     moments: dict[str, Tensors] = field(default_factory=dict)
     counters: dict[str, Number] = field(default_factory=dict)
-    grads: Tensors = field(default_factory=list)
+    parameters: Tensors = field(init=False)
+    grads: Tensors = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parameters = [each.values for each in self.blocks]
+        self.grads = [each.grads for each in self.blocks]
+
+    def views(self, tensors: Tensors) -> Tensors:
+        """What such tensors hold for each parameter, (K, ...)."""
+        found: dict[str, Tensor] = {}
+        for block, tensor in zip(self.blocks, tensors, strict=True):
+            found |= block.views(tensor)
+        return [found[name] for name in self.names]
 
     @property
     def device(self) -> torch.device:
@@ -55,9 +69,9 @@ class Group:
         return tensors
 
     def counter(self, name: str) -> Number:
-        """The number of that name."""
+        """The number of that name, as exact as torch keeps it."""
         if name not in self.counters:
-            self.counters[name] = self.start(name)
+            self.counters[name] = rounded(self.start(name))
         return self.counters[name]
 
     def count(self) -> Number:

@@ -6,7 +6,7 @@ Shapes: K replicas, G param groups; stacked tensors are (K, ...).
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -21,6 +21,7 @@ from lrrun.training.fused.arithmetic import (
     spread,
     with_one,
 )
+from lrrun.training.fused.blocks import Block
 from lrrun.training.fused.group import Group
 from lrrun.training.fused.group_options import flat, numbers_of, switches_of, write_number
 from lrrun.training.fused.refusal import NotFusable
@@ -49,20 +50,26 @@ class FusedOptimizer:
         self.rule = RULES[type(first)]
         self._options = [copy.deepcopy(each.state_dict()["param_groups"]) for each in optimizers]
         self._written: set[tuple[int, str]] = set()
-        alike = zip(*(each.param_groups for each in optimizers), strict=True)
-        self.groups = [self._group(groups) for groups in alike]
+        alike = list(zip(*(each.param_groups for each in optimizers), strict=True))
+        model.lay_out([self._trained(each[0])[1] for each in alike])
+        pairs = zip(alike, model.groups, strict=True)
+        self.groups = [self._group(groups, blocks) for groups, blocks in pairs]
 
-    def _group(self, groups: Sequence[Mapping[str, Any]]) -> Group:
+    def _trained(self, group: Mapping[str, Any]) -> tuple[list[int], list[str]]:
+        """Which of a group's parameters require a gradient, and their names."""
         names = {id(each): name for name, each in self.model.module.named_parameters()}
+        places = [k for k, each in enumerate(group["params"]) if each.requires_grad]
+        return places, [names[id(group["params"][k])] for k in places]
+
+    def _group(self, groups: Sequence[Mapping[str, Any]], blocks: Sequence[Block]) -> Group:
         shapes = [each.shape for each in groups[0]["params"]]
         if any([each.shape for each in group["params"]] != shapes for group in groups[1:]):
             raise NotFusable("param groups that differ in their parameters")
-        trained = [k for k, each in enumerate(groups[0]["params"]) if each.requires_grad]
-        own = [names[id(groups[0]["params"][k])] for k in trained]
+        places, names = self._trained(groups[0])
         return Group(
-            places=trained,
-            indices=[self.model.trained.index(name) for name in own],
-            parameters=[self.model.stacked_parameters[name] for name in own],
+            places=places,
+            names=names,
+            blocks=blocks,
             numbers=numbers_of(groups, self.model.device),
             switches=switches_of(groups),
             starts=self.rule.starts,
@@ -85,12 +92,10 @@ class FusedOptimizer:
         """Update; replicas that are not active (bool; None: all are) keep weights and state."""
         with torch.no_grad():
             for group in self.groups:
-                group.grads = [self.model.grads[index] for index in group.indices]
                 if active_K is None:
                     self.rule.update(group)
                 else:
                     self._update_some(group, active_K)
-                group.grads = []
 
     def _update_some(self, group: Group, active_K: Tensor) -> None:
         weights = [each.clone() for each in group.parameters]
@@ -109,8 +114,8 @@ class FusedOptimizer:
     def norms(self) -> Tensor:
         """norms_K: the 2-norm of all of a replica's gradients together."""
         vector_norm = torch.linalg.vector_norm
-        each_K = [vector_norm(grad.flatten(1), dim=1) for grad in self._gradients()]
-        total_K: Tensor = vector_norm(torch.stack(each_K), dim=0)
+        each_K = [vector_norm(grads_KP, dim=1) for grads_KP in self._gradients]
+        total_K: Tensor = vector_norm(torch.stack(each_K), dim=0) if each_K[1:] else each_K[0]
         return total_K
 
     def clip(self, max_norms_K: Tensor) -> Tensor:
@@ -119,20 +124,18 @@ class FusedOptimizer:
         """
         norms_K = self.norms()
         share_K = (max_norms_K / (norms_K + 1e-6)).clamp(max=1.0)
-        grads = list(self._gradients())
-        torch._foreach_mul_(grads, spread(share_K, grads))
+        torch._foreach_mul_(self._gradients, spread(share_K, self._gradients))
         return norms_K
 
     def finite(self) -> Tensor:
         """Bool (K): are all gradients finite? Their sums tell, as in a solo run."""
-        sums = [each.flatten(1).sum(1) for each in self._gradients()]
-        return torch.isfinite(torch.stack(sums).sum(0))
+        sums = [grads_KP.sum(1) for grads_KP in self._gradients]
+        return torch.isfinite(torch.stack(sums).sum(0) if sums[1:] else sums[0])
 
-    def _gradients(self) -> Iterator[Tensor]:
+    @property
+    def _gradients(self) -> Tensors:
         """Of the parameters that are trained."""
-        for group in self.groups:
-            for index in group.indices:
-                yield self.model.grads[index]
+        return [each for group in self.groups for each in group.grads]
 
     def state_dict(self, k: int) -> dict[str, Any]:
         """What replica k's own torch optimizer would give: plain floats, tensors of own memory."""
@@ -141,27 +144,33 @@ class FusedOptimizer:
             write_number(options[index], name, of(self.groups[index].numbers[name], k))
         state: dict[int, dict[str, Any]] = {}
         for group, plain in zip(self.groups, options, strict=True):
+            kept = self._kept(group, k)
+            if kept is None:
+                continue
+            counters, moments = kept
             for each, place in enumerate(group.places):
-                found = self._state(group, each, k)
-                if found:
-                    state[plain["params"][place]] = found
+                state[plain["params"][place]] = {
+                    **{name: value.clone() for name, value in counters.items()},
+                    **{name: views[each][k].clone() for name, views in moments.items()},
+                }
         return {"state": state, "param_groups": options}
 
-    def _state(self, group: Group, each: int, k: int) -> dict[str, Any]:
-        """The state that torch keeps for one parameter; nothing before its first update."""
+    def _kept(self, group: Group, k: int) -> tuple[dict[str, Tensor], dict[str, Tensors]] | None:
+        """What torch keeps for each parameter of a group: its scalars, and its moments as views of
+        all replicas'. None before the first update.
+        """
         counters = {name: of(value, k) for name, value in group.counters.items()}
         begun = counters.get("step", 1) and not counters.pop("fresh", 0)
         if not (begun and group.moments):
-            return {}
-        dtype = scalar_dtype()
-        kept: dict[str, Any] = {
-            name: torch.tensor(value, dtype=dtype) for name, value in counters.items()
-        }
+            return None
+        moments = {}
         for name, tensors in group.moments.items():
             needs = self.rule.only_with.get(name)
             if needs is None or of(group.numbers[needs], k):
-                kept[name] = tensors[each][k].clone()
-        return kept
+                moments[name] = group.views(tensors)
+        dtype = scalar_dtype()
+        scalars = {name: torch.tensor(value, dtype=dtype) for name, value in counters.items()}
+        return scalars, moments
 
     def load(self, k: int, state: Mapping[str, Any]) -> None:
         """Put replica k into such a state."""
@@ -178,8 +187,8 @@ class FusedOptimizer:
     def _load_state(self, group: Group, k: int, kept: Sequence[Mapping[str, Any]]) -> None:
         """Put replica k's part of a group into the states of its parameters, one of each."""
         for name in group.moments.keys() | {each for each in kept[0] if each not in COUNTERS}:
-            start = group.new_moment(name)
-            for tensor, fresh, saved in zip(group.moment(name), start, kept, strict=True):
+            views, start = group.views(group.moment(name)), group.views(group.new_moment(name))
+            for tensor, fresh, saved in zip(views, start, kept, strict=True):
                 tensor[k].copy_(saved.get(name, fresh[k]))
         saved = {"fresh": 0.0, **kept[0]} if kept[0] else {}
         for name in group.counters.keys() | (saved.keys() & COUNTERS):

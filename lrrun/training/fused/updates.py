@@ -20,6 +20,7 @@ from lrrun.errors import LrrunError
 from lrrun.training.datasets import Splits
 from lrrun.training.fused.columns import Ahead, Columns
 from lrrun.training.fused.ema import FusedEma
+from lrrun.training.fused.faithful import check_faithful
 from lrrun.training.fused.feed import FusedFeed
 from lrrun.training.fused.numbers import Driver, Numbers
 from lrrun.training.fused.optimizers import FusedOptimizer
@@ -125,6 +126,9 @@ class FusedUpdates:
         """Raise NotFusable, naming the operation, where an update cannot be made for all."""
         batches, _ = next(self.feed.updates(step, step + 1))
         self.model.probe(*batches[0])
+        last = self.replicas[-1].prepared
+        if isinstance(last.experiment.model, CustomModel):
+            check_faithful(self.model, last.trainee, *batches[0])
 
     def freeze(self, k: int) -> None:
         """Leave a replica as it is from now on."""
@@ -245,6 +249,8 @@ class FusedUpdates:
 
         Adds to `troubles`; False where all is well.
         """
+        if not (troubles or self._skipping) and finite.all():
+            return False
         for k in np.flatnonzero(self.active & ~finite).tolist():
             bad = Trouble("the gradients became non-finite", of_batch=True)
             troubles.setdefault(k, bad)

@@ -33,6 +33,8 @@ class Watches:
         self._average = np.array([each.average for each in watches])
         self._count = np.array([each.count for each in watches])
         self._left = BETA ** self._count.astype(np.float64)
+        self._bars = self._bars_of(self._first)
+        self._begun = not np.isnan(self._first).any()
 
     @property
     def limits(self) -> Losses:
@@ -51,18 +53,21 @@ class Watches:
         `limits` take the place of those of this moment.
         """
         limits_K = self.limits if limits is None else limits
-        first = self._first
-        if np.isnan(first).any():
+        first, bars = self._first, self._bars
+        if not self._begun:
             first = np.where(np.isnan(first), losses_K, first)
+            bars = self._bars_of(first)
         average = BETA * self._average + (1 - BETA) * losses_K
         left = self._left * BETA
-        fine = average / (1 - left) <= self._factor * np.abs(first) * (1 - _MARGIN)
+        fine = average <= bars * (1 - left)
         if self._spikes or limits is not None:
             fine &= losses_K <= limits_K * (1 - _MARGIN)
         plain = fine & active_K
         if plain.all():
-            self._first, self._average, self._left = first, average, left
+            self._average, self._left = average, left
             self._count += 1
+            if not self._begun:
+                self._first, self._bars, self._begun = first, bars, True
             return {}
         self._first = np.where(plain, first, self._first)
         self._average = np.where(plain, average, self._average)
@@ -70,7 +75,12 @@ class Watches:
         self._count += plain
         near = np.flatnonzero(active_K & ~fine).tolist()
         judged = {k: self._judge(k, losses_K, limits) for k in near}
+        self._bars = self._bars_of(self._first)
         return {k: trouble for k, trouble in judged.items() if trouble is not None}
+
+    def _bars_of(self, first: Losses) -> Losses:
+        """Below these the averages of losses are no divergence."""
+        return self._factor * np.abs(first) * (1 - _MARGIN)
 
     def save(self, k: int) -> DivergenceWatch:
         """Write a replica's numbers back into its own watch."""
