@@ -136,3 +136,31 @@ def test_help_loads_nothing_that_it_does_not_need() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == ""
+
+
+def test_an_eager_run_loads_neither_the_compiler_nor_what_it_does_not_name(tmp_path: Path) -> None:
+    """Torch's compiler alone takes as long to load as torch: a run begins that much sooner."""
+    code = (
+        "import sys; command = sys.argv[1:]\n"
+        "from lrrun.cli.main import run\n"
+        "for model in ('mlp', 'cnn'):\n"
+        "    sys.argv = ['lrrun', *command, f'model={model}']\n"
+        "    try:\n        run()\n"
+        "    except SystemExit as end:\n        assert not end.code, end.code\n"
+        "heavy = {'matplotlib', 'optuna', 'pandas', 'ray', 'scipy', 'sklearn', 'sympy'}\n"
+        "heavy |= {'torch._dynamo', 'torch._inductor', 'torch.utils.tensorboard'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    config = tmp_path / "c.yaml"
+    config.write_text(
+        "model: mlp\ndataset: digits\noptimizer: {name: sgd, lr: 0.1, momentum: 0.9}\n"
+        "scheduler: {name: cosine, warmup: 1}\n"
+        "train: {steps: 2, device: cpu, clip_norm: 1.0, ema: 0.9}\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "train", str(config), "--quiet"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr

@@ -41,7 +41,8 @@ FASTEST = "python -c pass"
 
 
 def environment() -> dict[str, str]:
-    return {**os.environ, **dict.fromkeys(THREAD_VARIABLES, "1")}
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return {**kept, **dict.fromkeys(THREAD_VARIABLES, "1")}
 
 
 def until(command: list[str], begun_to_train: Callable[[], bool], output: Path) -> float:

@@ -7,12 +7,13 @@ lists of these); their defaults are the config's defaults; its docstring is its 
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import types
 import typing
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from lrrun.schedules.base import Curve
@@ -64,10 +65,14 @@ class Entry:
 
     name: str
     build: Callable[..., Curve]
-    parameters: dict[str, Parameter] = field(repr=False)
     holds: bool = True
     clock: Clock | None = None
     own_lr: str | None = None
+
+    @property
+    def parameters(self) -> dict[str, Parameter]:
+        """By name, as the builder's signature declares them; read when they are asked for."""
+        return _parameters(self.build)
 
     @property
     def summary(self) -> str:
@@ -105,7 +110,7 @@ def register(
     def enter(build: Builder) -> Builder:
         if name in CATALOGUE:
             raise ValueError(f"two schedules are named {name!r}")
-        CATALOGUE[name] = Entry(name, build, _parameters(build), holds, clock, own_lr)
+        CATALOGUE[name] = Entry(name, build, holds, clock, own_lr)
         return build
 
     return enter
@@ -147,6 +152,7 @@ def neighbours(name: str) -> list[str]:
     return [known for known in CATALOGUE if known.startswith(library)] or list(CATALOGUE)
 
 
+@functools.cache
 def _parameters(build: Callable[..., Curve]) -> dict[str, Parameter]:
     hints = typing.get_type_hints(build)
     signature = list(inspect.signature(build).parameters.values())[1:]

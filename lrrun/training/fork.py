@@ -17,6 +17,7 @@ from lrrun.config.reading import load_experiment, read_experiment
 from lrrun.errors import UnusableFile, UsageError
 from lrrun.records import Notice
 from lrrun.runlog.reader import Run
+from lrrun.training.bare_optimizer import bare
 from lrrun.training.chance import restore_chance
 from lrrun.training.journey import Event, Journey, recorded_incidents
 from lrrun.training.loop import Loop
@@ -116,7 +117,7 @@ def _graft_optimizer(
         if experiment.optimizer.is_custom:  # what else stands in its groups is its own affair
             settings &= {"lr", "weight_decay", *experiment.optimizer.arguments}
         saved = moments_only(saved, optimizer, settings)
-    optimizer.load_state_dict(saved)
+    bare(optimizer.load_state_dict)(saved)
 
 
 def fork(

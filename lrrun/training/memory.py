@@ -10,7 +10,7 @@ import torch
 from lrrun.config.base import DataFacts
 from lrrun.config.models import CustomModel, Model
 from lrrun.errors import ConfigError, Problem
-from lrrun.training.models import build
+from lrrun.training.models import build_shapes
 
 COPIES = 3
 """The weights, their gradients, and at least one moment of the optimizer."""
@@ -19,14 +19,12 @@ COPIES = 3
 def refuse_if_too_large(spec: Model, facts: DataFacts, device: torch.device) -> None:
     """Raise ConfigError where a built-in model's weights and gradients exceed the device's memory.
 
-    The model is made on the meta device: no memory is taken, and nothing is drawn from torch's
-    generators. Activations are not counted, so what passes may still not fit.
+    Activations are not counted, so what passes may still not fit.
     """
     room = device_memory(device)
     if isinstance(spec, CustomModel) or room is None:
         return
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        model = build(spec, facts, Path())
+    model = build_shapes(spec, facts, Path())
     needed = COPIES * sum(each.numel() * each.element_size() for each in model.parameters())
     if needed > room:
         text = (

@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-import torch
 from torch import nn
 
 from lrrun.config.base import DataFacts
@@ -18,7 +17,7 @@ from lrrun.config.models import Model
 from lrrun.config.optimizers import OptimizerSpec
 from lrrun.config.optimizers.mup import BASE
 from lrrun.errors import ConfigError, Problem
-from lrrun.training.models import build
+from lrrun.training.models import build_shapes
 
 INPUTS = (nn.Embedding, nn.EmbeddingBag)
 """Modules whose weight is looked up: one row an input, whatever the width."""
@@ -41,15 +40,13 @@ def base_model(
 ) -> nn.Module | None:
     """The model at the base widths that `spec` gives: shapes alone. None where it gives none.
 
-    Nothing is drawn from torch's generators and no memory is taken: it is made on the meta device.
     Raises ConfigError where it cannot be made.
     """
     if spec.mup is None:
         return None
     section = spec.mup.base_section(model)
     try:
-        with torch.random.fork_rng(devices=[]), torch.device("meta"):
-            return build(section, facts, folder)
+        return build_shapes(section, facts, folder)
     except ConfigError as error:
         problems = [Problem(BASE, f"the base model: {each.message}") for each in error.problems]
         raise ConfigError(problems) from error

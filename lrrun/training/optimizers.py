@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
-from types import MethodType
 
 import torch
 from torch import nn
@@ -14,6 +13,7 @@ from torch.optim import Optimizer
 from lrrun.config.optimizers import OPTIMIZERS, OptimizerSpec
 from lrrun.errors import ConfigError, Problem
 from lrrun.registry import import_callable
+from lrrun.training.bare_optimizer import make
 from lrrun.training.param_groups import ParamGroup, param_groups
 
 FUSED_DEVICES = ("cpu", "cuda")
@@ -60,7 +60,7 @@ def build_optimizer(
     fastest = {} if precision == "fp16" else _fastest(spec, model, groups)
     arguments = {**fastest, **spec.arguments}
     try:
-        optimizer = maker([group.for_torch(lr) for group in groups], lr=lr, **arguments)
+        optimizer = make(maker, [group.for_torch(lr) for group in groups], lr=lr, **arguments)
     except Exception as error:  # torch's own checks, or somebody's code: it is their message
         text = f"{spec.name} cannot be made: {type(error).__name__}: {error}"
         raise ConfigError([Problem(("optimizer",), text)]) from error
@@ -88,21 +88,6 @@ def _fastest(
     parameters = [each for group in groups for each in group.parameters.values()]
     fits = all(p.device.type in FUSED_DEVICES and p.is_floating_point() for p in parameters)
     return {} if chosen or sparse or not fits else {"fused": True}
-
-
-def bare_step(optimizer: Optimizer) -> Callable[[], object]:
-    """`optimizer.step`, without what torch wraps around it for the profiler and for hooks.
-
-    The wrapper takes as long as the update of a small model. Where hooks are registered, or the
-    optimizer is none of torch's, it is `optimizer.step` as it is.
-    """
-    own = type(optimizer).step
-    bare = getattr(own, "__wrapped__", None)
-    hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
-    of_torch = type(optimizer).__module__.startswith("torch.optim.")
-    if bare is None or hooks or not of_torch or not getattr(own, "hooked", False):
-        return optimizer.step
-    return MethodType(bare, optimizer)
 
 
 def _refuse_misfits(spec: OptimizerSpec, model: nn.Module, groups: Iterable[ParamGroup]) -> None:

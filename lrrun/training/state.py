@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lrrun.errors import UnusableFile
+from lrrun.training.bare_optimizer import bare
 from lrrun.training.chance import chance, restore_chance
 from lrrun.training.checkpoint_values import non_finite, shapes_problems
 from lrrun.training.loop import Loop
@@ -39,7 +40,7 @@ def capture(loop: Standing) -> State:
         "samples": trainee.samples,
         "row_at": loop.row_at,
         "model": trainee.model.state_dict(),
-        "optimizer": trainee.optimizer.state_dict(),
+        "optimizer": bare(trainee.optimizer.state_dict)(),
         "schedules": {name: each.state() for name, each in trainee.schedules.items()},
         "co_schedules": {name: each.state() for name, each in trainee.co_schedules.items()},
         "ema": None if trainee.ema is None else trainee.ema.state_dict(),
@@ -67,7 +68,7 @@ def restore(loop: Loop, state: Mapping[str, Any]) -> None:
     try:
         check_fit(state, loop)
         restore_weights(loop, state)
-        trainee.optimizer.load_state_dict(copy.copy(state["optimizer"]))
+        bare(trainee.optimizer.load_state_dict)(copy.copy(state["optimizer"]))
         restore_feedback(loop, state)
         restore_watches(loop, state)
         restore_place(loop, state)
@@ -136,7 +137,9 @@ def moments_only(saved: Mapping[str, Any], fresh: Optimizer, keys: set[str]) -> 
     """
     groups = [
         {**old, **{key: value for key, value in new.items() if key in keys}}
-        for old, new in zip(saved["param_groups"], fresh.state_dict()["param_groups"], strict=True)
+        for old, new in zip(
+            saved["param_groups"], bare(fresh.state_dict)()["param_groups"], strict=True
+        )
     ]
     return {"state": saved["state"], "param_groups": groups}
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from lrrun.config.train import Train
-from lrrun.training.optimizers import bare_step
+from lrrun.training.bare_optimizer import bare_step
 from lrrun.training.trainee import Trainee
 
 MAX_RETRIES = 40

@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from lrrun.config.base import DataFacts
 from lrrun.config.models import Cnn, CustomModel, Gpt, Linear, Mlp, ResNet
 from lrrun.errors import ConfigError
-from lrrun.training.models import build
+from lrrun.training.models import build, build_shapes
 
 DIGITS = DataFacts(1437, 360, "classification", (1, 8, 8), 10)
 CIFAR = DataFacts(50_000, 10_000, "classification", (3, 32, 32), 10)
@@ -69,6 +69,20 @@ def test_weights_depend_on_the_seed_alone(spec, facts, tmp_path):
     one, same, other = (make(spec, facts, tmp_path, seed).state_dict() for seed in (7, 7, 8))
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.parametrize(("spec", "facts"), EVERY)
+def test_shapes_alone_take_nothing_from_the_generator(spec, facts, tmp_path):
+    whole = make(spec, facts, tmp_path)
+    before = torch.get_rng_state()
+    outline = build_shapes(spec, facts, tmp_path)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(each.is_meta for each in outline.parameters())
+    shapes = [
+        [(name, each.shape, each.dtype) for name, each in model.named_parameters()]
+        for model in (whole, outline)
+    ]
+    assert shapes[0] == shapes[1]
 
 
 @pytest.mark.parametrize(("spec", "facts"), EVERY)

@@ -12,8 +12,9 @@ from lrrun.config.base import DataFacts
 from lrrun.config.models import Gpt, Mlp
 from lrrun.config.optimizers import OPTIMIZERS, OptimizerSpec
 from lrrun.errors import ConfigError
+from lrrun.training.bare_optimizer import bare, bare_step, make
 from lrrun.training.models import build
-from lrrun.training.optimizers import bare_step, build_optimizer
+from lrrun.training.optimizers import build_optimizer
 
 HERE = Path()
 TABLE = DataFacts(100, 20, "classification", (6,), 3)
@@ -60,12 +61,15 @@ def assert_steps_as_torch(name, model, x):
     cls = getattr(torch.optim, OPTIMIZERS[name].torch_name)
     kernel = {"fused": True} if "fused" in inspect.signature(cls).parameters else {}
     theirs = cls(twin.parameters(), lr=0.01, **kernel)
-    for net, optimizer in ((model, ours), (twin, theirs)):
+    for net, step in ((model, bare_step(ours)), (twin, theirs.step)):
         for _ in range(2):
-            optimizer.zero_grad()
+            net.zero_grad()
             net(x).square().mean().backward()
-            optimizer.step()
+            step()
     assert named(groups) == ["default"]
+    torch.testing.assert_close(
+        bare(ours.state_dict)()["state"], theirs.state_dict()["state"], rtol=0, atol=0
+    )
     for first, mine, other in zip(
         start.parameters(), model.parameters(), twin.parameters(), strict=True
     ):
@@ -99,6 +103,30 @@ def test_a_step_without_torchs_wrapper_is_the_same_and_hooks_are_heard(mlp):
     optimizer.register_step_post_hook(lambda *_: heard.append(True))
     bare_step(optimizer)()
     assert heard == [True]
+
+
+def test_a_step_through_which_gradients_flow_keeps_its_wrapper(mlp):
+    optimizer = make(torch.optim.SGD, [{"params": [*mlp.parameters()]}], differentiable=True)
+    assert bare_step(optimizer) == optimizer.step
+
+
+def test_somebodys_own_optimizer_is_left_as_it_is(mlp):
+    class Counting(torch.optim.SGD):
+        added = 0
+
+        def add_param_group(self, param_group):
+            self.added += 1
+            super().add_param_group(param_group)
+
+        def state_dict(self):
+            return {**super().state_dict(), "added": self.added}
+
+        def step(self, closure=None):
+            self.added += 1
+
+    optimizer = make(Counting, [{"params": list(mlp.parameters())}], lr=0.1)
+    bare_step(optimizer)()
+    assert bare(optimizer.state_dict)()["added"] == 2
 
 
 @pytest.mark.parametrize("name", DENSE)
