@@ -3,8 +3,9 @@
     python benchmarks/reliability/costs.py
 
 Writing is timed inside real runs under the default checkpoint policy: everything that RunWriter and
-Store do, as a share of the run's wall time, for a run alone and for runs that train as one. The
-look at the gradients is timed against the same updates without it, interleaved; medians of all.
+Store do, as a share of the run's wall time, for a run alone and for runs that train as one; beside
+it stand the fsyncs of a whole run, from its beginning to its end. The look at the gradients is
+timed against the same updates without it, interleaved; medians of all.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from typing import Any
 import torch
 
 from lrrun.config.reading import experiment_from_text
+from lrrun.runlog import files
+from lrrun.runlog.disk import Disk
 from lrrun.runlog.writer import RunWriter
 from lrrun.training.checkpoint_store import Store
 from lrrun.training.fused.runner import train_many
@@ -75,6 +78,24 @@ class Stopwatch:
             self.depth, self.begun = self.depth + change, now
 
 
+class CountingDisk(Disk):
+    """Counts what it waits for."""
+
+    def __init__(self) -> None:
+        self.waits = 0
+        self.lock = threading.Lock()
+
+    def sync(self, descriptor: int) -> None:
+        with self.lock:
+            self.waits += 1
+        super().sync(descriptor)
+
+    def sync_folder(self, folder: Path) -> None:
+        with self.lock:
+            self.waits += 1
+        super().sync_folder(folder)
+
+
 def alone(override: str, runs: Path) -> Iterator[Any]:
     """What happens to one run."""
     return run(experiment_from_text(CONFIG, [override]), runs)
@@ -86,9 +107,10 @@ def together(override: str, runs: Path) -> Iterator[Any]:
     return train_many([experiment.with_seed(seed) for seed in range(TOGETHER)], runs)
 
 
-def writing(train: Callable[[str, Path], Iterator[Any]], override: str) -> tuple[float, float]:
-    """(seconds after the start, seconds of them in which something was being written)."""
-    watch = Stopwatch()
+def writing(train: Callable[[str, Path], Iterator[Any]], override: str) -> tuple[float, float, int]:
+    """(seconds after the start, those of them in which something was being written, fsyncs)."""
+    watch, disk = Stopwatch(), CountingDisk()
+    before, files.disk = files.disk, disk
     kept = {(owner, name): getattr(owner, name) for owner in WRITES for name in WRITES[owner]}
     for (owner, name), function in kept.items():
         setattr(owner, name, watch.wrap(function))
@@ -99,8 +121,9 @@ def writing(train: Callable[[str, Path], Iterator[Any]], override: str) -> tuple
             begun, watch.seconds = time.perf_counter(), 0.0
             for _ in events:
                 pass
-            return time.perf_counter() - begun, watch.seconds
+            return time.perf_counter() - begun, watch.seconds, disk.waits
     finally:
+        files.disk = before
         for (owner, name), function in kept.items():
             setattr(owner, name, function)
 
@@ -124,17 +147,20 @@ def looking(hidden: int) -> tuple[float, float]:
     return statistics.median(times[True]), statistics.median(times[False])
 
 
-def _share(measured: tuple[float, float]) -> float:
-    total, spent = measured
+def _share(measured: tuple[float, float, int]) -> float:
+    total, spent, _ = measured
     return spent / total
 
 
 def main() -> None:
-    arms = {"alone": alone, f"{TOGETHER} as one": together}
-    for (name, override), (how, train) in itertools.product(RUNS.items(), arms.items()):
+    arms = {"alone": (1, alone), f"{TOGETHER} as one": (TOGETHER, together)}
+    for (name, override), (how, (runs, train)) in itertools.product(RUNS.items(), arms.items()):
         shares = sorted((writing(train, override) for _ in range(RUNS_EACH)), key=_share)
-        total, spent = shares[len(shares) // 2]
-        print(f"writing, {name}, {how}: {spent * 1e3:.0f} ms of {total:.2f} s, {spent / total:.1%}")
+        total, spent, waits = shares[len(shares) // 2]
+        print(
+            f"writing, {name}, {how}: {spent * 1e3:.0f} ms of {total:.2f} s, {spent / total:.1%}; "
+            f"{waits / runs:.1f} fsyncs a run"
+        )
     for hidden in (128, 512):
         with_, without = looking(hidden)
         print(

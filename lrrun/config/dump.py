@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import yaml
@@ -21,6 +22,7 @@ def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
 
 
+@lru_cache(maxsize=4096)  # the runs of a sweep have nearly all of their words in common
 def _reads_as_itself(text: str) -> bool:
     try:
         return bool(parse_value(text) == text)

@@ -1,7 +1,9 @@
 """The one place that opens files of a run: whole or not at all, and never through a link.
 
 A file is replaced by writing a temporary one in the same folder, fsync, rename, fsync of the
-folder: at every instant the old content or the new one is there, whole.
+folder: at every instant the old content or the new one is there, whole. What is asked for with
+`sync=False` nobody waits for: a process that is killed cannot harm it, a power cut can, until
+`sync` and `sync_folder` have waited for it.
 """
 
 from __future__ import annotations
@@ -60,14 +62,15 @@ def environment_faults(path: Path, doing: str = "write") -> Iterator[None]:
         raise EnvironmentFault(text) from error
 
 
-def make_folder(path: Path) -> bool:
+def make_folder(path: Path, sync: bool = True) -> bool:
     """Make one folder, durably; False where something of that name is there already."""
     with environment_faults(path, "make the folder"):
         try:
             disk.make_folder(path)
         except FileExistsError:
             return False
-        disk.sync_folder(path.parent)
+        if sync:
+            disk.sync_folder(path.parent)
     return True
 
 
@@ -103,24 +106,27 @@ class _Sink(io.RawIOBase):
 
 @contextlib.contextmanager
 def replacing(
-    path: Path, prove: Callable[[Path], None] | None = None, sync_name: bool = True
+    path: Path,
+    prove: Callable[[Path], None] | None = None,
+    sync_name: bool = True,
+    sync: bool = True,
 ) -> Iterator[BinaryIO]:
     """A binary file to write into; when the block ends well, it takes the place of `path`.
 
     `prove` is shown the whole new file before it gets its name, and raises if it is not what it
     should be. When it or the block raises, `path` is as it was. Without `sync_name` a power cut may
-    bring the old file back, whole, until something else in the folder is synced. Raises
-    EnvironmentFault where the disk refuses.
+    bring the old file back, whole, until something else in the folder is synced; without `sync` it
+    may leave anything of either. Raises EnvironmentFault where the disk refuses.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = _temporary_beside(path)
     with environment_faults(path):
         try:
-            with _filling(_new_file(temporary, os.O_TRUNC)) as handle:
+            with _filling(_new_file(temporary, os.O_TRUNC), sync) as handle:
                 yield handle
             if prove is not None:
                 prove(temporary)
             disk.replace(temporary, path)
-            if sync_name:
+            if sync and sync_name:
                 disk.sync_folder(path.parent)
         except BaseException:
             with contextlib.suppress(OSError):
@@ -128,19 +134,24 @@ def replacing(
             raise
 
 
+def _temporary_beside(path: Path) -> Path:
+    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
 def _new_file(path: Path, extra_flags: int) -> int:
     return disk.open(path, os.O_WRONLY | os.O_CREAT | extra_flags | SAFELY)
 
 
 @contextlib.contextmanager
-def _filling(descriptor: int) -> Iterator[BinaryIO]:
+def _filling(descriptor: int, sync: bool = True) -> Iterator[BinaryIO]:
     """A file to write into; its content is on the disk when the block ends well."""
     sink = _Sink(descriptor)
     handle = io.BufferedWriter(sink, _BUFFER_BYTES)
     try:
         yield cast(BinaryIO, handle)
         handle.flush()
-        disk.sync(descriptor)
+        if sync:
+            disk.sync(descriptor)
     except BaseException:
         sink.given_up = True  # what the buffer still holds goes nowhere
         raise
@@ -149,13 +160,26 @@ def _filling(descriptor: int) -> Iterator[BinaryIO]:
         disk.close(descriptor)
 
 
+def refuse_unwritable(path: Path) -> None:
+    """Raise EnvironmentFault where `path` could not be written: a new file beside it is tried.
+
+    For what is to be written after long work; nothing is left behind.
+    """
+    trial = _temporary_beside(path)
+    with environment_faults(path):
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        disk.close(_new_file(trial, os.O_TRUNC))
+        disk.unlink(trial)
+
+
 def write_text(path: Path, text: str) -> None:
     """Replace the whole of `path` by `text`, in UTF-8; raises EnvironmentFault."""
     with replacing(path) as handle:
         handle.write(text.encode())
 
 
-def write_new_text(path: Path, text: str) -> bool:
+def write_new_text(path: Path, text: str, sync: bool = True) -> bool:
     """Write a file that must not be there yet; False, and nothing done, where something is."""
     with environment_faults(path):
         try:
@@ -163,14 +187,31 @@ def write_new_text(path: Path, text: str) -> bool:
         except FileExistsError:
             return False
         try:
-            with _filling(descriptor) as handle:
+            with _filling(descriptor, sync) as handle:
                 handle.write(text.encode())
         except BaseException:
             with contextlib.suppress(OSError):
                 disk.unlink(path)
             raise
-        disk.sync_folder(path.parent)
+        if sync:
+            disk.sync_folder(path.parent)
     return True
+
+
+def sync(path: Path) -> None:
+    """Wait until the content of a file is on the disk; raises EnvironmentFault."""
+    with environment_faults(path):
+        descriptor = disk.open(path, os.O_WRONLY | SAFELY)  # Windows syncs no file opened to read
+        try:
+            disk.sync(descriptor)
+        finally:
+            disk.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Wait until the names in a folder are on the disk; raises EnvironmentFault."""
+    with environment_faults(folder):
+        disk.sync_folder(folder)
 
 
 def rename(source: Path, target: Path, sync_name: bool = True) -> None:

@@ -23,11 +23,11 @@ _LIMIT_BYTES = 16 << 20
 _CHECKSUM = b',\n  "sha256": "'
 
 
-def write_info(folder: Path, info: Mapping[str, Any]) -> None:
+def write_info(folder: Path, info: Mapping[str, Any], sync: bool = True) -> None:
     """Replace run.json, durably; its last entry is the SHA-256 of all the bytes before it."""
     body = strict_json.dumps(info).encode().removesuffix(b"\n}")
     text = body + _CHECKSUM + _digest(body) + b'"\n}\n'
-    with files.replacing(folder / FILE_NAME) as handle:
+    with files.replacing(folder / FILE_NAME, sync=sync) as handle:
         handle.write(text)
 
 

@@ -14,6 +14,12 @@ from lrrun.runlog import files
 _NUMBERED = re.compile(r"(.+)-([1-9][0-9]{0,17})")
 _SHOWN = 8
 
+SWEEP = "sweep.yaml"
+"""The file that makes a folder that of a sweep."""
+
+SEARCH = "find.json"
+"""The file that makes a folder that of a search for a learning rate."""
+
 
 def check_name(name: str) -> str:
     """`name` itself, when it can begin a run folder's name; raises UsageError otherwise.
@@ -27,10 +33,11 @@ def check_name(name: str) -> str:
     raise UsageError(f"run name {shown!r}: {RUN_NAME_RULE}")
 
 
-def create_run_folder(runs_dir: Path, name: str) -> Path:
+def create_run_folder(runs_dir: Path, name: str, sync: bool = True) -> Path:
     """Make and return `runs_dir/<name>-<n>` for the n after the highest one taken.
 
     Making the folder is the reservation: of two processes that ask at once, each gets its own.
+    Without `sync` the caller waits for `runs_dir`, once for all the folders that it makes there.
     Raises UsageError for the name, EnvironmentFault where the disk refuses.
     """
     check_name(name)
@@ -40,7 +47,7 @@ def create_run_folder(runs_dir: Path, name: str) -> Path:
     with files.environment_faults(runs_dir, "look into"):
         taken = [_NUMBERED.fullmatch(entry.name) for entry in runs_dir.iterdir()]
     number = 1 + max((int(match[2]) for match in taken if match and match[1] == name), default=0)
-    while not files.make_folder(runs_dir / f"{name}-{number}"):
+    while not files.make_folder(runs_dir / f"{name}-{number}", sync):
         number += 1
     return runs_dir / f"{name}-{number}"
 
@@ -77,12 +84,12 @@ def sweep_folders(runs_dir: Path) -> list[Path]:
     except OSError:
         return []
     found = (runs_dir / name for name in names if _NUMBERED.fullmatch(name))
-    return sorted((each for each in found if (each / "sweep.yaml").is_file()), key=sort_key)
+    return sorted((each for each in found if (each / SWEEP).is_file()), key=sort_key)
 
 
 def _is_other(folder: Path) -> bool:
     """Is it the folder of a sweep or of a learning-rate search?"""
-    return any((folder / name).exists() for name in ("sweep.yaml", "find.json"))
+    return any((folder / name).exists() for name in (SWEEP, SEARCH))
 
 
 def sort_key(folder: Path) -> tuple[str, int]:

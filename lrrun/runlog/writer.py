@@ -26,6 +26,8 @@ from lrrun.runlog.table import read_table
 _ENDED = ("step", "finished", "tables", *(field.name for field in fields(Summary)))
 """Entries of run.json that only a run which has ended has."""
 
+_CONFIG = "config.yaml"
+
 _BUFFERED_STEPS = 512
 
 
@@ -49,6 +51,7 @@ class RunWriter:
         self.checkpoints = path / "checkpoints"
         self._info = info
         self._lock = lock
+        self._settled = False
         self._groups = len(columns.groups)
         self._metrics = columns.metrics
         self._grad_norm = columns.grad_norm
@@ -78,8 +81,9 @@ class RunWriter:
 
         `groups`, `metrics`, `grad_norm`, `driven` and `headroom` are those of `Columns`. `info`
         goes into run.json as it is and holds at least `config`, the resolved config as plain data.
-        run.json comes last: a folder that has one is a run. `reserved` is the folder, where
-        `create_run_folder` has been asked for it before. Raises UsageError for a name that
+        run.json comes last: a folder that has one is a run. Only the folder's name is waited for;
+        `settle` waits for the rest, once there is something to lose. `reserved` is the folder,
+        where `create_run_folder` has been asked for it before. Raises UsageError for a name that
         cannot be a run's or a column's; then nothing is left behind.
         """
         columns = Columns(groups, metrics, grad_norm, driven, headroom)
@@ -98,11 +102,11 @@ class RunWriter:
         try:
             lock = RunLock(path)
             try:
-                files.write_text(path / "config.yaml", config_text)
-                files.make_folder(path / "checkpoints")
+                files.write_new_text(path / _CONFIG, config_text, sync=False)
+                files.make_folder(path / "checkpoints", sync=False)
                 for file_name, header in headers.items():
-                    files.write_text(path / file_name, header)
-                write_info(path, full_info)
+                    files.write_new_text(path / file_name, header, sync=False)
+                write_info(path, full_info, sync=False)
                 return cls(path, full_info, lock, columns)
             except BaseException:
                 lock.release()
@@ -143,12 +147,20 @@ class RunWriter:
             info = {key: value for key, value in info.items() if key not in _ENDED}
             resumed = [*info.get("resumed", ()), {"step": step, "at": _now()}]
             info |= {"status": "running", "sentence": "", "resumed": resumed}
+            files.sync(path / _CONFIG)  # a run that was killed early has not waited for it
             write_info(path, info)
             supersede(path, tables)
-            return cls(path, info, lock, columns)
+            writer = cls(path, info, lock, columns)
+            writer._settled = True
+            return writer
         except BaseException:
             lock.release()
             raise
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """What run.json says."""
+        return self._info
 
     def write(self, record: Record) -> None:
         """Add a row for `record`; raises ValueError where it does not fit the columns."""
@@ -215,10 +227,22 @@ class RunWriter:
         self._flush_steps()
         return {log.path.name: log.sync().as_data() for log in self._logs}
 
+    def settle(self) -> None:
+        """Bring onto the disk what the run began with; done once, after its first checkpoint.
+
+        Before that a power cut has nothing to take: what it leaves is the beginning of this run,
+        or a folder whose run.json is missing or broken.
+        """
+        if not self._settled:
+            self.note()
+
     def note(self, **facts: Any) -> None:
-        """Add `facts` to run.json now; it is replaced whole, which costs an fsync."""
+        """Add `facts` to run.json now; it is replaced whole, which costs an fsync or two."""
         self._info.update(facts)
-        write_info(self.path, self._info)
+        if not self._settled:
+            files.sync(self.path / _CONFIG)
+        write_info(self.path, self._info)  # with all names in the folder
+        self._settled = True
 
     def finish(self, outcome: Outcome, summary: Mapping[str, Any] | None = None) -> None:
         """Close the tables and write how the run ended, with its best and last metrics.

@@ -25,7 +25,6 @@ from lrrun.records import (
     Record,
     StepBlock,
 )
-from lrrun.runlog.info import read_info
 from lrrun.runlog.lock import RunLock
 from lrrun.runlog.writer import RunWriter
 from lrrun.training.checkpoint_store import Found, Store
@@ -81,9 +80,9 @@ class Journey:
         self.stop = stop
         self.found = found
         self.graft = graft
-        info = read_info(writer.path)
-        self.incidents = recorded_incidents(info)
-        self.store = Store(writer.checkpoints, info["id"], prepared.experiment.checkpoint.last)
+        self.incidents = recorded_incidents(writer.info)
+        last = prepared.experiment.checkpoint.last
+        self.store = Store(writer.checkpoints, writer.info["id"], last)
         self.step = 0
         self._noted = len(self.incidents)
 
@@ -106,9 +105,7 @@ class Journey:
         experiment = self.prepared.experiment
         due = Due(experiment.checkpoint, self.prepared.clock.units)
         loop = loop_of(self.prepared, self.stop.requested, due, cuts_of(self.incidents))
-        checkpoints = Checkpoints(
-            self.store, loop, due, experiment.checkpoint.best, self.writer.sync
-        )
+        checkpoints = Checkpoints(self.store, loop, due, experiment.checkpoint.best, self.writer)
         if self.found is not None:
             restore(loop, self.found.content)
             lost = checkpoints.restore(self.found)
@@ -164,7 +161,7 @@ class Journey:
         if outcome.status == "diverged":
             checkpoints.save_best()
         else:
-            checkpoints.save()
+            checkpoints.save(settle=False)
         self._note_incidents()
         self.writer.finish(outcome)
 

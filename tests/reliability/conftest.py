@@ -6,8 +6,10 @@ Disks take the place of `files.disk`, through which all files are written; nothi
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import itertools
 import os
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -190,13 +192,15 @@ def _states(names: Names, at: str, unwritten: Callable[[Content], str]) -> Itera
 class SmallRun:
     """Seven updates of one number, with a row each, an epoch of two, checkpoints after 3 and 5.
 
-    `announced` are the steps of the checkpoints that were saved when somebody was told so.
+    `announced` are the steps of the checkpoints that were saved when somebody was told so; that of
+    the last is told when the run has ended.
     """
 
     runs: Path
     announced: list[int] = field(default_factory=list)
     on_save: Callable[[int], None] = lambda step: None
     stop_at: int = STEPS
+    checkpoints: tuple[int, ...] = CHECKPOINTS
 
     @property
     def path(self) -> Path:
@@ -236,13 +240,18 @@ class SmallRun:
                 if done % EPOCH == 0:
                     metrics = {"val_loss": float(w[1])}
                     writer.write(EpochRecord(done // EPOCH, done, done, (0.1,), 1.0, metrics))
-                if done in CHECKPOINTS:
+                if done in self.checkpoints:
                     store.save_last({"step": done, "logs": writer.sync(), "w": w})
-                    self.announced.append(done)
-                    self.on_save(done)
+                    writer.settle()
+                    self._announce(done)
             if self.stop_at == STEPS:
                 store.save_last({"step": STEPS, "logs": writer.sync(), "w": w})
                 writer.finish(Outcome("completed", "all steps done", STEPS))
+                self._announce(STEPS)
+
+    def _announce(self, step: int) -> None:
+        self.announced.append(step)
+        self.on_save(step)
 
     def tables(self) -> dict[str, bytes]:
         names = ("epochs", "steps", "timing")
@@ -285,6 +294,35 @@ def fast_disk() -> type[FastDisk]:
     return FastDisk
 
 
+_CAPABILITIES = 0x20080522
+"""_LINUX_CAPABILITY_VERSION_3: sets of 64 bits in two words each; see capget(2)."""
+
+
+@pytest.fixture
+def ordinary_rights() -> Callable[[], contextlib.AbstractContextManager[None]]:
+    """A block in which root may do no more to its files than their modes allow their owner."""
+
+    @contextlib.contextmanager
+    def ordinary() -> Iterator[None]:
+        if os.geteuid() != 0:
+            yield
+            return
+        if not sys.platform.startswith("linux"):
+            pytest.skip("root may do everything here")
+        system = ctypes.CDLL(None, use_errno=True)
+        header, had = (ctypes.c_uint32 * 2)(_CAPABILITIES, 0), (ctypes.c_uint32 * 6)()
+        assert system.capget(header, had) == 0
+        # (effective, permitted, inheritable), twice: what stays permitted can be taken back
+        without = (ctypes.c_uint32 * 6)(0, *had[1:3], 0, *had[4:6])
+        assert system.capset(header, without) == 0
+        try:
+            yield
+        finally:
+            assert system.capset(header, had) == 0
+
+    return ordinary
+
+
 @pytest.fixture(scope="session")
 def small_run() -> type[SmallRun]:
     return SmallRun
@@ -296,5 +334,5 @@ def straight(tmp_path: Path, use_disk: Any) -> Iterator[tuple[dict[str, bytes], 
     use_disk(FastDisk())
     run = SmallRun(tmp_path / "straight")
     run.begin()
-    assert run.announced == list(CHECKPOINTS)
+    assert run.announced == [*CHECKPOINTS, STEPS]
     yield run.result()

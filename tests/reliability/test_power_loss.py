@@ -21,13 +21,16 @@ from typing import Any
 
 import pytest
 
-from lrrun.errors import LrrunError
+from lrrun.errors import LrrunError, UnusableFile
 from lrrun.runlog import files
 from lrrun.runlog.continuation import check_tables
 from lrrun.runlog.info import read_info
 from lrrun.runlog.log import Log, Mark, cut_at
+from lrrun.runlog.reader import Run, list_runs
+from lrrun.runlog.writer import RunWriter
 from lrrun.training.checkpoint_store import Store
 
+CONFIG = "x: 1\n"
 HEADERS = {
     "epochs.csv": "epoch,step,samples,lr,train_loss,val_loss\n",
     "steps.csv": "step,lr,loss\n",
@@ -47,9 +50,15 @@ def lay_out(tree: Tree, root: Path) -> None:
 
 
 def check_announced(path: Path, announced: int) -> None:
-    """The newest checkpoint is no older than the last one announced, and its rows are there."""
+    """The newest checkpoint is no older than the last one announced; its rows and config are there.
+
+    Before the first, what is left is a run or one that says what is wrong with it.
+    """
     if not announced:
+        for left in list_runs(path.parent):
+            assert isinstance(left, Run) or "run.json" in left.problem
         return
+    assert (path / "config.yaml").read_text() == CONFIG
     found = Store(path / "checkpoints", read_info(path)["id"]).newest_good()
     assert found is not None and found.content["step"] >= announced
     check_tables(path, HEADERS, found.content["logs"])
@@ -82,6 +91,7 @@ def cut_everywhere(tmp_path: Path, run: Any, disk: Any, action: Callable[[], obj
 
     disk.after = look
     action()
+    look()
     return counts
 
 
@@ -101,8 +111,38 @@ def parts(tmp_path: Path, use_disk, remembering_disk, small_run) -> Any:
 def test_no_cut_of_a_run_loses_what_was_announced(tmp_path: Path, parts) -> None:
     run, disk = parts()
     counts = cut_everywhere(tmp_path, run, disk, run.begin)
-    assert run.announced == [3, 5]
+    assert run.announced == [3, 5, 7]
     assert min(counts[:3]) > 20
+
+
+def test_no_cut_of_a_run_that_is_saved_but_once_loses_it(tmp_path: Path, parts) -> None:
+    run, disk = parts()
+    run.checkpoints = ()
+    counts = cut_everywhere(tmp_path, run, disk, run.begin)
+    assert run.announced == [7]
+    assert counts[0] > 100 and counts[1]
+
+
+def test_what_a_cut_leaves_of_a_beginning_resumes_or_is_refused(
+    tmp_path: Path, parts, straight, small_run, use_disk, fast_disk
+) -> None:
+    """Nobody waits for the disk before the first checkpoint; nothing is bent all the same."""
+    run, disk = parts()
+    run.checkpoints, run.stop_at = (), 2
+    run.begin()
+    left = [*disk.states()]
+    use_disk(fast_disk())
+    refused = 0
+    for k, tree in enumerate(left):
+        again = small_run(tmp_path / str(k))
+        lay_out(tree, again.runs)
+        try:
+            assert again.resume() == 0
+        except UnusableFile:
+            refused += 1
+            continue
+        assert again.result() == straight
+    assert 0 < refused < len(left)
 
 
 def test_no_cut_of_a_resume_loses_what_was_announced(tmp_path: Path, parts) -> None:
@@ -111,7 +151,7 @@ def test_no_cut_of_a_resume_loses_what_was_announced(tmp_path: Path, parts) -> N
     run.begin()
     run.stop_at = 7
     counts = cut_everywhere(tmp_path, run, disk, run.resume)
-    assert run.announced == [3, 5]
+    assert run.announced == [3, 5, 7]
     assert min(counts[1:3]) > 20
 
 
@@ -200,7 +240,7 @@ def test_after_any_cut_a_resume_ends_as_the_straight_run(
     trees: dict[int, list[Tree]] = {}
     run.on_save = lambda step: trees.update({step: [*disk.states()]})
     run.begin()
-    assert set(trees) == {3, 5}
+    assert set(trees) == {3, 5, 7}
     use_disk(fast_disk())
     for step, left in trees.items():
         for k, tree in enumerate(left):
@@ -245,6 +285,23 @@ def test_a_cut_shows_a_disk_that_is_used_wrongly(tmp_path: Path, parts, mutation
 def test_a_cut_shows_logs_that_are_not_synced(tmp_path: Path, parts, monkeypatch) -> None:
     monkeypatch.setattr(Log, "sync", lambda log: log.mark)
     run, disk = parts()
+    with pytest.raises((AssertionError, LrrunError)):
+        cut_everywhere(tmp_path, run, disk, run.begin)
+
+
+@pytest.mark.parametrize("checkpoints", [(3, 5), ()])
+def test_a_cut_shows_a_run_that_is_not_settled(
+    tmp_path: Path, parts, monkeypatch, checkpoints: tuple[int, ...]
+) -> None:
+    begin = RunWriter.__init__
+
+    def settled(writer: RunWriter, *arguments: Any) -> None:
+        begin(writer, *arguments)
+        writer._settled = True
+
+    monkeypatch.setattr(RunWriter, "__init__", settled)
+    run, disk = parts()
+    run.checkpoints = checkpoints
     with pytest.raises((AssertionError, LrrunError)):
         cut_everywhere(tmp_path, run, disk, run.begin)
 

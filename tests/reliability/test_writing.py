@@ -234,7 +234,7 @@ MUTATIONS = {
 }
 
 
-def _in_place(path: Path, *_: object) -> Any:
+def _in_place(path: Path, *_: object, **__: object) -> Any:
     from lrrun.runlog import files
 
     return files._filling(files.disk.open(path, 0o1101))  # O_WRONLY | O_CREAT | O_TRUNC

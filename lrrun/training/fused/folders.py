@@ -9,7 +9,6 @@ from pathlib import Path
 import torch
 
 from lrrun.records import EpochRecord, Incident, Notice, Outcome, StepBlock
-from lrrun.runlog.info import read_info
 from lrrun.runlog.writer import RunWriter
 from lrrun.training.checkpoint_store import Found, Store
 from lrrun.training.checkpoints import Checkpoints, Due, Spending
@@ -31,8 +30,8 @@ class Folder:
         self.due = Due(prepared.experiment.checkpoint, prepared.clock.units)
         self.incidents: list[Incident] = []
         self._noted = 0
-        run = read_info(writer.path)["id"]
-        self.store = Store(writer.checkpoints, run, prepared.experiment.checkpoint.last)
+        last = prepared.experiment.checkpoint.last
+        self.store = Store(writer.checkpoints, writer.info["id"], last)
         self._checkpoints: Checkpoints | None = None
         self._replica: Replica | None = None
 
@@ -51,7 +50,7 @@ class Folder:
         metric = self.prepared.experiment.checkpoint.best
         self._replica = replica
         self._checkpoints = Checkpoints(
-            self.store, replica, self.due, metric, self.writer.sync, spending
+            self.store, replica, self.due, metric, self.writer, spending
         )
         lost = None if found is None else self._checkpoints.restore(found)
         return None if lost is None else Notice(lost)
@@ -96,7 +95,7 @@ class Folder:
         """Save the last state (where it has diverged or failed, the last good one stays)."""
         if self._checkpoints is not None:
             if outcome.status in ("completed", "interrupted"):
-                self._checkpoints.save()
+                self._checkpoints.save(settle=False)
             elif outcome.status == "diverged":
                 self._checkpoints.save_best()
         self._note_incidents()

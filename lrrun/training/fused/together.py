@@ -18,6 +18,7 @@ import torch
 
 from lrrun.errors import EnvironmentFault, LrrunError
 from lrrun.records import Notice, Outcome
+from lrrun.runlog import files
 from lrrun.runlog.names import create_run_folder
 from lrrun.training.checkpoint_store import Found
 from lrrun.training.checkpoints import Due, Spending
@@ -38,10 +39,12 @@ from lrrun.training.timetable import Timetable
 Numbered = tuple[int, Event]
 Item = TypeVar("Item")
 
-WRITERS = 16
-"""Threads that wait for the disk: it takes many small files at once in the time of one."""
+WRITERS = 4
+"""Threads that wait for the disk, which takes many small files at once in the time of one. More of
+them wait for each other: the interpreter runs one at a time.
+"""
 
-FIRST_COST = 0.001
+FIRST_COST = 0.005
 """What saving a replica is taken to cost, in seconds, before it is known."""
 
 
@@ -144,10 +147,11 @@ class Together:
         ids = [each.id for each in members]
         machine = self.machine(members[0].prepared)
         places = {
-            each.index: create_run_folder(self.runs_dir, each.prepared.experiment.name)
+            each.index: create_run_folder(self.runs_dir, each.prepared.experiment.name, sync=False)
             for each in members
             if each.folder is None
         }
+        files.sync_folder(self.runs_dir)
 
         def open_one(member: Member) -> None:
             if member.folder is not None:
@@ -158,7 +162,7 @@ class Together:
             writer = create(member.prepared, self.runs_dir, facts, machine, place)
             member.folder = Folder(member.prepared, writer)
 
-        _at_once(open_one, members, WRITERS)
+        _at_once(open_one, members, 1 if places else WRITERS)  # a new folder waits for nothing
 
     def _halved(self, members: Sequence[Member]) -> Iterator[Numbered]:
         """Train what is left in halves, those together that stand at one step."""
