@@ -5,6 +5,7 @@
     ├── UsageError           2   a command line that cannot be carried out
     ├── UnusableFile         3   a dataset, run, checkpoint or log that cannot be used
     ├── EnvironmentFault     5   disk, memory, permission, worker: the run can be resumed
+    │   └── MissingExtra     5   a package that is not installed; says which extra brings it
     ├── RunBusy              6   another process writes this run
     ├── GateNotMet           7   a comparison's gate was not met
     └── NoAnswer             8   find or forecast refuses to answer
@@ -97,6 +98,15 @@ class EnvironmentFault(LrrunError):
     """The machine failed us (disk full, permission, memory); what is on disk stays whole."""
 
     exit_code = Exit.ENVIRONMENT
+
+
+class MissingExtra(EnvironmentFault):
+    """An option needs a package that only an extra of lrrun installs."""
+
+    def __init__(self, needed_by: str, package: str, extra: str, instead: str = "") -> None:
+        """`needed_by` is what was asked for; `instead` is what can be done without the package."""
+        way_out = f'pip install "lrrun[{extra}]"' + (f", or {instead}" if instead else "")
+        super().__init__(f"{needed_by} needs {package}, which is not installed: {way_out}")
 
 
 class RunBusy(LrrunError):

@@ -62,6 +62,26 @@ def write(runs: Path, name: str, lr: float, settings: dict[str, Any], epochs: in
     return epochs * per
 
 
+def write_many(runs: Path, count: int) -> int:
+    """`count` short runs: three schedulers, learning rates from 1e-3 to 1e-1, five seeds."""
+    by_scheduler = {name: config(0.05, 0, name) for name in SCHEDULERS}
+    runs.mkdir(parents=True)
+    rows = 0
+    for number in range(count):
+        scheduler, lr = SCHEDULERS[number % 3], 10 ** (-3 + 2 * number / count)
+        settings = {**by_scheduler[scheduler], "seed": number % 5}
+        settings["optimizer"] = {**settings["optimizer"], "lr": lr}
+        # a folder for every 100, as the writer looks through all runs before it makes another
+        batch = runs.with_name(f"batch-{number // 100}")
+        name = f"digits-{scheduler}-{number // 100}"
+        rows += write(batch, name, lr, settings, EPOCHS, STEPS_PER_EPOCH)
+        if number % 100 == 99 or number == count - 1:
+            for each in batch.iterdir():
+                each.rename(runs / each.name)
+            batch.rmdir()
+    return rows
+
+
 def main() -> None:
     kind, count, runs = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3])
     files.disk = _Unhurried()
@@ -71,15 +91,7 @@ def main() -> None:
             settings = config(0.05, 0 if share == 1 else 1, "cosine")
             rows += write(runs, name, 0.05, settings, 1000, count // share // 1000)
     else:
-        by_scheduler = {name: config(0.05, 0, name) for name in SCHEDULERS}
-        for number in range(count):
-            scheduler, lr = SCHEDULERS[number % 3], 10 ** (-3 + 2 * number / count)
-            settings = {**by_scheduler[scheduler], "seed": number % 5}
-            settings["optimizer"] = {**settings["optimizer"], "lr": lr}
-            # a name for every 100, as the writer counts up the folders of its own name
-            rows += write(
-                runs, f"digits-{scheduler}-{number // 100}", lr, settings, EPOCHS, STEPS_PER_EPOCH
-            )
+        rows = write_many(runs, count)
     tell(rows=rows)
 
 

@@ -106,13 +106,17 @@ def _buckets(points: Floats, count: int) -> Floats:
     return np.stack([x[:, 0], x[:, -1], np.fmin.reduce(y, axis=1), np.fmax.reduce(y, axis=1)])
 
 
-def ceiling(curves: Sequence[Floats]) -> float | None:
+def ceiling(curves: Sequence[Floats], begun: Sequence[Floats] | None = None) -> float | None:
     """A height above which loss curves say only that a run blew up; None where all stay below it.
 
-    It is 10 times the lowest first value of any curve: more than what a model loses that knows
-    nothing.
+    It is 10 times the lowest first value of those that `begun` untrained (None: all): more than
+    what a model loses that knows nothing.
+
+    >>> ceiling([np.array([2.0, 1.0]), np.array([0.1, 50.0])], [np.array([2.0, 1.0])])
+    20.0
     """
-    first = [float(y[np.isfinite(y)][0]) for y in curves if np.isfinite(y).any()]
+    begun = curves if begun is None else begun
+    first = [float(y[np.isfinite(y)][0]) for y in begun if np.isfinite(y).any()]
     top = max((float(y[np.isfinite(y)].max()) for y in curves if np.isfinite(y).any()), default=0.0)
     limit = _FACTOR * min(first, default=0.0)
     return limit if 0 < limit < top else None

@@ -9,13 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from lrrun.cli.garbage import uncollected
 from lrrun.cli.options import DEFAULT_RUNS_DIR, JsonFlag, PlotsFlag, RunsDir
 from lrrun.errors import UsageError
 
 if TYPE_CHECKING:
     from lrrun.analysis.compare import Comparison, RunView
     from lrrun.analysis.course import Course
-    from lrrun.render.plots import Curve
+    from lrrun.cli.run_curves import RunCurves
     from lrrun.runlog.reader import Run
 
 SHOWN = 20
@@ -25,6 +26,7 @@ DRAWN = 8
 """Runs whose curves are drawn, the best of the ranking: as many as there are colours."""
 
 
+@uncollected()
 def compare(
     runs: Annotated[
         list[str],
@@ -39,41 +41,51 @@ def compare(
         typer.Option("--all", help=f"Show every run, not the first {SHOWN}, and read its steps."),
     ] = False,
     plots: PlotsFlag = True,
+    png: Annotated[
+        Path | None,
+        typer.Option("--png", help="Draw the curves of the best into this .png or .svg."),
+    ] = None,
     json_output: JsonFlag = False,
 ) -> None:
     """Compare runs: the config keys that differ, best and last metrics, loss and LR curves."""
     from lrrun.analysis.compare import compare as lay_side_by_side
     from lrrun.analysis.compare import order
 
+    if png is not None:
+        from lrrun.render.figures import refuse_undrawable
+
+        refuse_undrawable(png)
     opened = _open(runs, runs_dir)
     comparison = lay_side_by_side([_view(name, run) for name, run in opened.items()])
     indices = order(comparison, sort)
     shown = indices if every else indices[:SHOWN]
-    drawn = comparison.ranking[:DRAWN] if plots and not json_output else ()
+    printed = plots and not json_output
+    drawn = comparison.ranking[:DRAWN] if printed or png is not None else ()
     courses = _courses(list(opened.values()), {*shown, *drawn})
     comparison = _with_lr_sums(comparison, courses)
+    metric = comparison.metric or "loss"
+    pictured = _curves(opened, courses, drawn, metric)
+    if png is not None:
+        from lrrun.render.comparison import save_loss_and_lr
+
+        save_loss_and_lr(png, metric, pictured.losses, pictured.lrs)
     if json_output:
         from lrrun.runlog import strict_json
 
-        print(strict_json.dumps(_as_data(comparison, indices)))
+        for line in strict_json.object_lines(_as_data(comparison, indices)):
+            print(line)
         return
     from lrrun.render.comparison import print_comparison, print_loss_and_lr
-    from lrrun.render.terminal import make_console
+    from lrrun.render.terminal import make_console, printable
 
     console = make_console()
     print_comparison(console, comparison, shown)
     if plots:
-        names = list(opened)
-        metric = comparison.metric or "loss"
-        found = [(names[index], opened[names[index]], courses[index]) for index in drawn]
-        if len(drawn) < len(names):
+        if len(drawn) < len(opened):
             console.print(f"\nThe curves of the best {len(drawn)}:")
-        print_loss_and_lr(
-            console,
-            metric,
-            [loss_curve(name, run, course, metric) for name, run, course in found],
-            [lr_curve(name, run, course) for name, run, course in found],
-        )
+        print_loss_and_lr(console, metric, pictured.losses, pictured.lrs)
+        for sentence in pictured.missing:
+            console.print(printable(sentence), style="dim", soft_wrap=True)
 
 
 def _open(references: list[str], runs_dir: Path) -> dict[str, Run]:
@@ -110,6 +122,17 @@ def _courses(runs: Sequence[Run], indices: Iterable[int]) -> dict[int, Course]:
     return {index: runs[index].fold_steps(follow) for index in sorted(indices)}
 
 
+def _curves(
+    opened: Mapping[str, Run], courses: Mapping[int, Course], drawn: Iterable[int], metric: str
+) -> RunCurves:
+    """The curves of the metric and of the LR of the runs at `drawn`, and of their trunks."""
+    from lrrun.cli.run_curves import RunCurves
+
+    names = list(opened)
+    found = [(names[index], opened[names[index]], courses[index]) for index in drawn]
+    return RunCurves.of_several(found, metric)
+
+
 def _with_lr_sums(comparison: Comparison, courses: Mapping[int, Course]) -> Comparison:
     from dataclasses import replace
 
@@ -117,31 +140,6 @@ def _with_lr_sums(comparison: Comparison, courses: Mapping[int, Course]) -> Comp
     for index, course in courses.items():
         runs[index] = replace(runs[index], lr_sum=course.lr_sum(runs[index].summary.steps))
     return replace(comparison, runs=tuple(runs))
-
-
-def loss_curve(name: str, run: Run, course: Course, metric: str) -> Curve:
-    """The metric over steps; the training loss of every logged step where it has too few values."""
-    import numpy as np
-
-    from lrrun.render.plots import Curve
-
-    values = run.epochs.get(metric)
-    if values is not None and np.isfinite(values).sum() >= 2:
-        known = ~np.isnan(values)
-        return Curve(name, run.epochs["step"][known], values[known])
-    return Curve(f"{name} (training)", *course.loss)
-
-
-def lr_curve(name: str, run: Run, course: Course) -> Curve:
-    """The LR of the first param group over steps, from every logged step, else from the epochs."""
-    from lrrun.render.plots import Curve
-    from lrrun.runlog.summary import lr_columns
-
-    if course.rows > 1:
-        return Curve(name, *course.lr)
-    columns = lr_columns(run.epochs)
-    values = run.epochs[columns[0]] if columns else run.epochs["step"][:0]
-    return Curve(name, run.epochs["step"][: values.size], values)
 
 
 def _as_data(comparison: Comparison, indices: tuple[int, ...]) -> dict[str, Any]:

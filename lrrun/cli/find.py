@@ -40,8 +40,9 @@ def find(
         bool, typer.Option("--quick", help="Stop after the range test; nothing is confirmed.")
     ] = False,
     budget: Annotated[
-        float, typer.Option("--budget", help="The most that it may cost, in runs of the config.")
-    ] = 11,
+        float | None,
+        typer.Option("--budget", help="The most that it may cost, in runs; 11 if unsaid."),
+    ] = None,
     device: Annotated[
         str | None, typer.Option("--device", help="auto, cpu, cuda, cuda:1 or mps.")
     ] = None,
@@ -66,9 +67,9 @@ def find(
     experiment = load_experiment(config, settings, allow_code)
     check_if_known(experiment)  # before torch is loaded: a bad config is answered at once
     if png is not None:
-        from lrrun.render.figures import new_figure
+        from lrrun.render.figures import refuse_undrawable
 
-        new_figure(png)  # what cannot be drawn is refused before anything is trained
+        refuse_undrawable(png)  # before anything is trained
     from lrrun.training.signals import StopOnSignals
 
     with StopOnSignals() as stop:

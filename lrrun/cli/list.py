@@ -6,6 +6,7 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lrrun.cli.garbage import uncollected
 from lrrun.cli.options import DEFAULT_RUNS_DIR, JsonFlag, RunsDir
 from lrrun.errors import UnusableFile
 
@@ -15,8 +16,12 @@ if TYPE_CHECKING:
     from lrrun.search.overview import Overview
 
 
+@uncollected()
 def list_(runs_dir: RunsDir = DEFAULT_RUNS_DIR, json_output: JsonFlag = False) -> None:
-    """List runs, searches and sweeps: status, components, best metrics; the oldest first."""
+    """List runs, searches and sweeps: status, components, best metrics; the oldest first.
+
+    With --json each has its `kind`: run, find (a search for a learning rate) or sweep.
+    """
     from lrrun.runlog.reader import BrokenRun, list_runs
 
     found, searches = _parted(list_runs(runs_dir))
@@ -61,9 +66,8 @@ def _parted(
     """The runs, and what the searches for a learning rate came to."""
     from lrrun.cli.find_report import row_of
     from lrrun.runlog.reader import Run
-    from lrrun.search.finding import is_search
 
-    searches = [run for run in found if isinstance(run, Run) and is_search(run)]
+    searches = [run for run in found if isinstance(run, Run) and run.is_search]
     paths = {run.path for run in searches}
     return [run for run in found if run.path not in paths], [row_of(run) for run in searches]
 
@@ -101,8 +105,9 @@ def _as_data(run: Run | BrokenRun, summary: Summary | None, problem: str) -> dic
     from lrrun.runlog.reader import BrokenRun
 
     if isinstance(run, BrokenRun):
-        return {"name": run.name, "status": "unreadable", "problem": problem}
+        return {"kind": "run", "name": run.name, "status": "unreadable", "problem": problem}
     return {
+        "kind": "run",
         "name": run.name,
         "status": run.status,
         **({"abandoned": run.abandoned} if run.status == "running" else {}),

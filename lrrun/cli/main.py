@@ -30,8 +30,8 @@ from lrrun.errors import EnvironmentFault, Exit, LrrunError
 
 EXIT_CODES = (
     "Exit codes: 0 done, 1 part of the work failed, 2 bad config or command line, "
-    "3 unusable file, 4 diverged, 5 environment (disk, memory, permission), 6 run busy, "
-    "7 gate not met, 8 no answer, 70 a bug of lrrun, 128+n after signal n."
+    "3 unusable file, 4 diverged, 5 environment (disk, memory, permission, missing extra), "
+    "6 run busy, 7 gate not met, 8 no answer, 70 a bug of lrrun, 128+n after signal n."
 )
 
 

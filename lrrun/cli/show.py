@@ -29,17 +29,18 @@ def show(
 ) -> None:
     """Show one run: outcome, config, epochs, curves, files; or one sweep; or what find found."""
     from lrrun.analysis.course import follow
-    from lrrun.cli.find_report import show_search
-    from lrrun.cli.sweep_report import show_sweep
     from lrrun.cli.sweeping import sweep_meant
     from lrrun.runlog.reader import Run, find_run
-    from lrrun.search.finding import is_search
 
     if (sweep := sweep_meant(run, runs_dir)) is not None:
+        from lrrun.cli.sweep_report import show_sweep
+
         show_sweep(sweep, plots, json_output, png)
         return
     opened = Run.open(find_run(run, runs_dir))
-    if is_search(opened):
+    if opened.is_search:
+        from lrrun.cli.find_report import show_search
+
         show_search(opened, plots, json_output, png)
         return
     if png is not None:
@@ -50,12 +51,12 @@ def show(
 
         print(strict_json.dumps(_as_data(opened, course)))
         return
-    from lrrun.cli.compare import loss_curve, lr_curve
+    from lrrun.cli.run_curves import RunCurves
     from lrrun.render.comparison import print_loss_and_lr
     from lrrun.render.facts import print_findings
     from lrrun.render.headroom import print_headroom
     from lrrun.render.runs import print_files, print_run
-    from lrrun.render.terminal import make_console
+    from lrrun.render.terminal import make_console, printable
 
     console = make_console()
     print_run(console, opened)
@@ -64,8 +65,10 @@ def show(
         several = opened.epochs["step"].size > 1
         tabled = ("val_loss", "train_loss") if several else ("loss",)
         names = [name for name in tabled if name == "loss" or name in opened.epochs]
-        losses = [loss_curve(name, opened, course, name) for name in names]
-        print_loss_and_lr(console, "loss", losses, [lr_curve("lr", opened, course)])
+        curves = RunCurves.of_one(opened, course, names)
+        print_loss_and_lr(console, "loss", curves.losses, curves.lrs)
+        for sentence in curves.missing:
+            console.print(printable(sentence), style="dim", soft_wrap=True)
     if plots:
         print_headroom(console, opened.headroom)
     print_files(console, opened.path, opened.files())

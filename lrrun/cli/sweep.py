@@ -126,7 +126,7 @@ def sweep(
         silent=quiet or json_output,
     )
     if png is not None:
-        from lrrun.render.figures import new_figure
+        from lrrun.render.figures import refuse_undrawable
 
-        new_figure(png)  # what cannot be drawn is refused before anything is trained
+        refuse_undrawable(png)  # before anything is trained
     carry_out(open_sweep(call, arguments or [], extend), dry_run, json_output, png)

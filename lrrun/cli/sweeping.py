@@ -132,6 +132,8 @@ def carry_out(opened: Opened, dry_run: bool, json_output: bool, png: Path | None
     from lrrun.search.plan import Plan
 
     call, plan = opened.call, opened.plan
+    if png is not None:
+        _refuse_no_curve(plan)
     console = make_console()
     known = Plan.read(opened.path) if opened.path and opened.plan.batches == () else plan
     planned = outline(known, call.allow_code)
@@ -152,6 +154,19 @@ def carry_out(opened: Opened, dry_run: bool, json_output: bool, png: Path | None
         draw(path, png)
     if code:
         raise typer.Exit(code)
+
+
+def _refuse_no_curve(plan: Plan) -> None:
+    """Raise UsageError where the trials, once they are trained, would give no curve to draw."""
+    from lrrun.search.trials import lr_key
+
+    key, keys = lr_key(plan), [axis.key for axis in plan.design.axes]
+    if key not in keys:
+        raise UsageError(
+            f"--png draws the loss over the learning rate, and no axis varies {key} "
+            f"(axes: {', '.join(keys)}); leave --png out, or add an axis such as "
+            f"{key}=1e-4..1:log:13"
+        )
 
 
 def _print_estimate(console: Console, opened: Opened, planned: Outline, json_output: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from rich.console import Console
 
 from lrrun.analysis.compare import Comparison, RunView, caution, verdict
 from lrrun.analysis.curves import ceiling, spans_decades
+from lrrun.render.figures import new_figure, save
 from lrrun.render.numbers import count, duration, metric, number, rates
 from lrrun.render.plots import Curve, line_plot
 from lrrun.render.tables import STATUS_COLORS, Column, print_columns, print_table
@@ -109,13 +111,40 @@ def print_loss_and_lr(
 ) -> None:
     """The two plots of every comparison: the loss curves above, the LRs that made them below."""
     if any(len(curve.x) for curve in losses):
-        values: list[NDArray[np.float64]] = [curve.y for curve in losses]
-        top = ceiling(values)
-        log_y = spans_decades([np.minimum(y, np.inf if top is None else top) for y in values])
+        top, log_y = _loss_scale(losses)
         console.print()
         console.print(line_plot(losses, console, title=title, log_y=log_y, top=top))
     if any(len(curve.x) for curve in lrs):
-        peaks = [np.sort(curve.y)[-1:] for curve in lrs]
-        log_y = spans_decades(peaks)
         console.print()
-        console.print(line_plot(lrs, console, title="learning rate", log_y=log_y))
+        console.print(line_plot(lrs, console, title="learning rate", log_y=_peaks_differ(lrs)))
+
+
+def save_loss_and_lr(file: Path, title: str, losses: Sequence[Curve], lrs: Sequence[Curve]) -> None:
+    """Draw what `print_loss_and_lr` prints into `file` (.png or .svg); raises as `new_figure`."""
+    figure, (left, right) = new_figure(file, panels=2)
+    top, log_losses = _loss_scale(losses)
+    panels = ((left, losses, title, log_losses), (right, lrs, "learning rate", _peaks_differ(lrs)))
+    for axes, curves, name, log_y in panels:
+        for curve in curves:
+            axes.plot(curve.x, curve.y, label=printable(curve.label), linewidth=1)
+        axes.set_yscale("log" if log_y else "linear")
+        axes.set_xlabel("step")
+        axes.set_ylabel(name, parse_math=False)
+        axes.grid(alpha=0.3)
+    if top is not None:
+        left.set_ylim(top=top)
+    for text in left.legend().get_texts():
+        text.set_parse_math(False)
+    save(figure, file)
+
+
+def _loss_scale(losses: Sequence[Curve]) -> tuple[float | None, bool]:
+    """Where to cut loss curves off (None: nowhere), and whether they need a log axis."""
+    values: list[NDArray[np.float64]] = [curve.y for curve in losses]
+    top = ceiling(values, [curve.y for curve in losses if not curve.later])
+    return top, spans_decades([np.minimum(y, np.inf if top is None else top) for y in values])
+
+
+def _peaks_differ(lrs: Sequence[Curve]) -> bool:
+    """Do the peaks of the LRs lie so far apart that they need a log axis?"""
+    return spans_decades([np.sort(curve.y)[-1:] for curve in lrs])

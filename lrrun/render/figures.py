@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lrrun.analysis.curves import reduce_curve
-from lrrun.errors import EnvironmentFault, UsageError
+from lrrun.errors import MissingExtra, UsageError
 from lrrun.render.terminal import printable
 from lrrun.runlog import files
 
@@ -28,8 +28,8 @@ POINTS = 2000
 def schedule_figure(previews: Sequence[Preview], file: Path) -> None:
     """Draw the LR of schedules over their steps into `file` (.png or .svg).
 
-    Raises UsageError for another ending, EnvironmentFault where matplotlib is not installed or the
-    file cannot be written.
+    Raises UsageError for another ending, MissingExtra without matplotlib, EnvironmentFault where
+    the file cannot be written.
     """
     figure, axes = new_figure(file)
     for seen in previews:
@@ -54,6 +54,12 @@ def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
     return np.repeat(envelope.x, 2), np.stack([envelope.low, envelope.high], axis=1).ravel()
 
 
+def refuse_undrawable(file: Path) -> None:
+    """Refuse before the work what `new_figure` and `save` would refuse after it."""
+    new_figure(file)
+    files.refuse_unwritable(file)
+
+
 def new_figure(file: Path, panels: int = 1) -> tuple[Any, Any]:
     """A figure for `file` and its axes: one, or an array of several side by side."""
     if file.suffix.lower() not in FORMATS:
@@ -61,9 +67,7 @@ def new_figure(file: Path, panels: int = 1) -> tuple[Any, Any]:
     try:
         from matplotlib.figure import Figure
     except ImportError:
-        raise EnvironmentFault(
-            "pictures need matplotlib, which is not installed: pip install 'lrrun[plots]'"
-        ) from None
+        raise MissingExtra("a picture", "matplotlib", "plots") from None
     figure = Figure(figsize=(8 + 4 * (panels - 1), 4.5), layout="constrained")
     return figure, figure.subplots(1, panels)
 

@@ -38,6 +38,8 @@ class Curve:
     label: str
     x: Floats
     y: Floats
+    later: bool = False
+    """Does it go on from another one, as a fork's does, and not from an untrained model?"""
 
 
 def line_plot(

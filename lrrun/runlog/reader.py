@@ -16,7 +16,7 @@ from lrrun.runlog.columns import EPOCH_COLUMNS, HEADROOM, STEP_COLUMNS, TIMING_C
 from lrrun.runlog.info import FILE_NAME, read_info
 from lrrun.runlog.lock import is_abandoned
 from lrrun.runlog.log import Mark
-from lrrun.runlog.names import match_run, run_folders, sort_key, unknown_run
+from lrrun.runlog.names import SEARCH, match_run, run_folders, sort_key, unknown_run
 from lrrun.runlog.summary import Summary, summarize
 from lrrun.runlog.table import Floats, Table, join_blocks, read_blocks
 
@@ -72,6 +72,11 @@ class Run:
         """The resolved config, as plain data."""
         config: Mapping[str, Any] = self.info["config"]
         return config
+
+    @property
+    def is_search(self) -> bool:
+        """Is it the range test of a search, which has more in its folder than a run?"""
+        return isinstance(self.info.get("range_test"), Mapping) or (self.path / SEARCH).is_file()
 
     @property
     def created(self) -> str:

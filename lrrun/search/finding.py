@@ -70,6 +70,8 @@ class Finding:
     results: Sequence[Result]
     cost: Cost
     caution: str = ""
+    at_edge: str = ""
+    """Why no LR beyond it was tried, where it is the largest or smallest of the longest runs."""
 
     @property
     def to_paste(self) -> tuple[str, ...]:
@@ -85,7 +87,8 @@ class Finding:
             return f"{lr}, by the range test alone{end}"
         low, high = self.interval
         as_good = f"{low:.3g} to {high:.3g} are as good" if low < high else "no other is known"
-        return f"{lr} trains best ({as_good}{end})"
+        edge = f"; {self.at_edge}" if self.at_edge else ""
+        return f"{lr} trains best ({as_good}{end}){edge}"
 
     @property
     def disagreement(self) -> str:
@@ -105,6 +108,7 @@ class Finding:
             "to_paste": self.to_paste,
             "confirmed": self.interval is not None,
             "caution": self.caution,
+            "at_edge": self.at_edge,
             "rules": {rule: self.rules.get(rule) for rule in RULES},
             "rules_differ_by": disagreement(self.rules),
             "cost": self.cost.as_data(),
@@ -132,11 +136,6 @@ def write_refusal(path: Path, reason: str) -> None:
     """Keep in find.json why a search has no answer."""
     data = {"schema_version": SCHEMA_VERSION, "recommended_lr": None, "no_answer": reason}
     files.write_text(path / FILE_NAME, strict_json.dumps({**data, "path": str(path)}) + "\n")
-
-
-def is_search(run: Run) -> bool:
-    """Is it the range test of a search, which has more in its folder than a run?"""
-    return isinstance(run.info.get("range_test"), Mapping) or not is_stopped(run)
 
 
 def is_stopped(run: Run) -> bool:
@@ -178,6 +177,7 @@ def kept_finding(path: Path, data: Mapping[str, Any]) -> Finding:
             results=tuple(map(_kept_result, data["trials"])),
             cost=Cost(*(int(cost[key]) for key in ("range_steps", "trial_steps", "run_steps"))),
             caution=str(data["caution"]),
+            at_edge=str(data.get("at_edge", "")),
         )
     except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
         raise UnusableFile(

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from lrrun.errors import EnvironmentFault, UsageError
+from lrrun.errors import EnvironmentFault, MissingExtra
 from lrrun.search.launch import Happening, Order, Progress, train_chunk
 from lrrun.search.processes import ATTEMPTS, given_up
 
@@ -33,10 +33,8 @@ class OnRay:
         try:
             import ray
         except ImportError:
-            raise UsageError(
-                "--ray needs Ray, which is not installed: pip install 'lrrun[ray]', or use "
-                "--processes N on this machine"
-            ) from None
+            instead = "use --processes N on this machine"
+            raise MissingExtra("--ray", "Ray", "ray", instead) from None
         self._ray: Any = ray
         self.address = address
 

@@ -10,6 +10,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,6 +20,7 @@ from lrrun.analysis.lr_rules import Floats, RangeCurve
 from lrrun.config.experiment import Experiment
 from lrrun.errors import UsageError
 from lrrun.records import Outcome, StepRecord
+from lrrun.runlog.reader import Run
 from lrrun.schedules import schedule
 from lrrun.search.lr_key import changed
 
@@ -81,6 +83,13 @@ class RangeTest:
         """The test whose updates, under `plan`, had these losses, [T]."""
         curve = RangeCurve.of(plan.lrs[: len(losses)], losses, diverged)
         return cls(path, curve, len(losses))
+
+    @property
+    def seconds_per_step(self) -> float:
+        """Wall-clock seconds of an update, all that its run takes beside it included."""
+        info = Run.open(self.path).info
+        ended, began = (datetime.fromisoformat(info[key]) for key in ("finished", "created"))
+        return (ended - began).total_seconds() / max(1, self.steps)
 
 
 def usual_steps(total_steps: int) -> int:

@@ -35,7 +35,7 @@ class FinishedRuns:
 
     def like(self, experiment: Experiment) -> Path | None:
         """The folder of a run of the same experiment on the same data, the oldest one, or None."""
-        runs = self._found.get(_key(json.loads(json.dumps(experiment.resolved()))), [])
+        runs = self._found.get(_key_of(experiment), [])
         data = self._fingerprint(experiment) if runs else None
         return next((run.path for run in runs if run.info.get("data") == data), None)
 
@@ -58,6 +58,15 @@ def all_folders(runs_dir: Path) -> list[Path]:
 
 def _counts(run: Run) -> bool:
     return run.status in ("completed", "diverged") and not run.info.get("smoke")
+
+
+def is_same_work(run: Run, experiment: Experiment) -> bool:
+    """Would the experiment, on the same data, do again what the run does?"""
+    return _key(run.config) == _key_of(experiment)
+
+
+def _key_of(experiment: Experiment) -> str:
+    return _key(json.loads(json.dumps(experiment.resolved())))
 
 
 def _key(config: Mapping[str, Any]) -> str:

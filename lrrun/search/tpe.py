@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from lrrun.errors import UsageError
+from lrrun.errors import MissingExtra
 from lrrun.search.axes import Axis
 from lrrun.search.design import Design, PlannedTrial, mean_loss, numbered
 from lrrun.search.grid import SEED, identity, repeated
@@ -46,14 +46,11 @@ def batch(
 
 
 def refuse_without_optuna() -> None:
-    """Raise UsageError where Optuna is not installed."""
+    """Raise MissingExtra where Optuna is not installed."""
     try:
         import optuna  # noqa: F401
     except ImportError:
-        raise UsageError(
-            "--tpe needs Optuna, which is not installed: pip install 'lrrun[optuna]', or use "
-            "--random N"
-        ) from None
+        raise MissingExtra("--tpe", "Optuna", "optuna", "use --random N") from None
 
 
 def _known(

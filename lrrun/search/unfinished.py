@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lrrun.config.experiment import Experiment
+from lrrun.errors import RunBusy
 from lrrun.runlog.lock import is_abandoned
 from lrrun.runlog.reader import Run, list_runs
 from lrrun.runlog.sweeps import discard_run
-from lrrun.search.finding import is_search, is_stopped
+from lrrun.search.finding import is_stopped
 from lrrun.search.range_test import RangePlan, RangeTest
-from lrrun.search.reuse import FinishedRuns
+from lrrun.search.reuse import FinishedRuns, is_same_work
 
 
 def stopped_search(
@@ -24,7 +27,7 @@ def stopped_search(
     """
 
     def goes_on(run: Run) -> bool:
-        same = is_search(run) and run.info["range_test"].get("quick") == quick
+        same = run.is_search and run.info["range_test"].get("quick") == quick
         return same and is_stopped(run) and is_abandoned(run.path)
 
     folder = FinishedRuns([runs_dir], goes_on).like(raised)
@@ -32,6 +35,28 @@ def stopped_search(
         return None
     run = Run.open(folder)
     return RangeTest.of(folder, plan, run.steps["loss"], run.status == "diverged")
+
+
+def discard_range_tests(raised: Experiment, quick: bool, runs_dir: Path) -> list[Path]:
+    """Remove what the same search left where it was stopped inside its range test; the folders.
+
+    The test is short, and is repeated whole. One that another process is busy with is left.
+    """
+    discarded = []
+    for run in list_runs(runs_dir):
+        if isinstance(run, Run) and _is_half(run, quick) and is_same_work(run, raised):
+            with contextlib.suppress(RunBusy):
+                discard_run(run.path)
+                discarded.append(run.path)
+    return discarded
+
+
+def _is_half(run: Run, quick: bool) -> bool:
+    """Is it a range test that nobody makes any more, and that did not come to its end?"""
+    facts = run.info.get("range_test")
+    same = isinstance(facts, Mapping) and facts.get("quick") == quick
+    over = run.status in ("completed", "diverged") or not is_stopped(run)
+    return same and not over and is_abandoned(run.path)
 
 
 def finished_trials(folder: Path) -> FinishedRuns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import socket
 import subprocess
@@ -18,6 +19,7 @@ from lrrun.cli.list import list_
 from lrrun.cli.show import show
 from lrrun.errors import UnusableFile, UsageError
 from lrrun.records import EpochRecord, Outcome, StepRecord
+from lrrun.runlog.reader import Run
 from lrrun.runlog.writer import RunWriter
 
 app = typer.Typer()
@@ -126,6 +128,18 @@ def test_of_many_runs_the_best_are_shown_and_the_rest_counted(tmp_path, monkeypa
     assert data["ranking"] == names and len(data["runs"]) == 24 and len(read) == 20
 
 
+@pytest.mark.parametrize("verb", [("list",), ("compare", "step", "cosine")])
+def test_the_collector_rests_while_runs_are_read(runs: Path, monkeypatch, verb) -> None:
+    seen = []
+    opened = Run.open
+    monkeypatch.setattr(Run, "open", lambda path: seen.append(gc.isenabled()) or opened(path))
+    call(*verb, "--runs-dir", runs)
+    assert seen and not any(seen) and gc.isenabled()
+    with pytest.raises(UsageError):
+        call("compare", "step", "--runs-dir", runs)
+    assert gc.isenabled()
+
+
 def test_a_log_without_epochs_is_drawn_from_its_steps(tmp_path, monkeypatch) -> None:
     """In blocks, thinned before it is drawn, and with its one spike."""
     monkeypatch.setattr("lrrun.runlog.table._BLOCK_BYTES", 1000)
@@ -172,6 +186,7 @@ def test_list_as_json(runs: Path) -> None:
     assert [each["name"] for each in data] == ["step-1", "cosine-1", "linear-1", "bad-1"]
     assert data[1]["config"]["scheduler"] == {"name": "cosine"}
     assert data[3]["status"] == "unreadable"
+    assert {each["kind"] for each in data} == {"run"}
 
 
 def test_an_empty_list_names_the_next_command(tmp_path: Path) -> None:
@@ -250,7 +265,9 @@ def test_no_torch_and_little_else_at_import(runs: Path) -> None:
         "from lrrun.cli import compare, list, show\n"
         "assert not {'numpy', 'rich.console', 'pydantic'} & set(sys.modules)\n"
         f"compare.compare(['step', 'cosine'], runs_dir=Path({str(runs)!r}))\n"
+        f"show.show('step', runs_dir=Path({str(runs)!r}))\n"
         "assert not {'torch', 'pydantic', 'matplotlib', 'yaml'} & set(sys.modules)\n"
+        "assert not [name for name in sys.modules if name.startswith('lrrun.search')]\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

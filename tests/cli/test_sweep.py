@@ -298,6 +298,7 @@ def test_no_finished_trial_is_said(lrrun: Lrrun, config: Path) -> None:
         (("c.yaml", "seed=0,1", "seed=2,3"), "command line: seed=2,3: seed: given twice"),
         (("c.yaml", "seed=0,1", "--name", "../x", "--dry-run"), "run name '../x': expected"),
         (("c.yaml", "seed=0,1", "--png", "x.gif"), "ends in .png or .svg"),
+        (("c.yaml", "seed=0,1", "--png", "x.png"), "no axis varies optimizer.lr (axes: seed)"),
         (("c.yaml", "model={name: 'json:loads'}", "seed=0,1"), "pass --allow-code"),
     ],
 )
@@ -323,4 +324,4 @@ def test_without_optuna_its_extra_is_named(
 ) -> None:
     monkeypatch.setitem(sys.modules, "optuna", None)
     done = lrrun("sweep", config, "optimizer.lr=1e-3..1:log", "--tpe", "3", "--dry-run")
-    assert (done.code, "pip install 'lrrun[optuna]'" in done.err) == (2, True)
+    assert (done.code, 'pip install "lrrun[optuna]"' in done.err) == (5, True)

@@ -244,13 +244,14 @@ def test_b57_odd_folder_names_are_escaped(lrrun, runs: Path) -> None:
     assert lrrun("list", "--json").code == 0
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_b58_a_run_that_may_not_be_written_is_read(lrrun, runs: Path) -> None:
+def test_b58_a_run_that_may_not_be_written_is_read(lrrun, runs: Path, ordinary_rights) -> None:
     (runs / "bad-1").chmod(0o555)
-    try:
-        assert lrrun("show", "bad-1").code == 0
-    finally:
-        (runs / "bad-1").chmod(0o755)
+    with ordinary_rights():
+        with pytest.raises(PermissionError):
+            (runs / "bad-1" / "note").touch()
+        shown = lrrun("show", "bad-1")
+    (runs / "bad-1").chmod(0o755)
+    assert shown.code == 0
 
 
 def test_b59_a_moved_or_copied_run_works(lrrun, empty_folder: Path, runs: Path) -> None:

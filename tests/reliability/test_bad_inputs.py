@@ -168,11 +168,11 @@ def test_b01_b02_what_is_no_file(lrrun, empty_folder: Path) -> None:
         one_clear_answer(lrrun("train", name), 2, f"{name}: {message}")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_b02_permission(lrrun, empty_folder: Path) -> None:
+def test_b02_permission(lrrun, empty_folder: Path, ordinary_rights) -> None:
     (empty_folder / "c.yaml").write_text(BASE)
     (empty_folder / "c.yaml").chmod(0)
-    one_clear_answer(lrrun("train", "c.yaml"), 2, r"c\.yaml: permission denied")
+    with ordinary_rights():
+        one_clear_answer(lrrun("train", "c.yaml"), 2, r"c\.yaml: Permission denied")
 
 
 COMMANDS: dict[str, tuple[list[str], int, str]] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -63,12 +64,25 @@ class AtImport:
     def find_spec(self, name, path, target=None):
         if name == {module!r}:
             sys.meta_path.remove(self)
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), signal.{signal})
 sys.meta_path.insert(0, AtImport())
 sys.argv = ["lrrun", "train", "c.yaml"]
-from lrrun.cli.main import run
-run()
+{begin}
 """
+
+
+def entry_point() -> str:
+    """What the installed `lrrun` does."""
+    project = Path(__file__).parents[2] / "pyproject.toml"
+    found = re.search(r'^lrrun = "(.+):(.+)"$', project.read_text("utf-8"), re.M)
+    assert found is not None
+    return f"from {found[1]} import {found[2]}; {found[2]}()"
+
+
+BEGINNINGS = {
+    "script": entry_point(),
+    "module": "import runpy; runpy.run_module('lrrun', run_name='__main__', alter_sys=True)",
+}
 
 
 @pytest.fixture
@@ -97,7 +111,7 @@ def numbers(run: str) -> dict[str, bytes]:
 @pytest.mark.parametrize("module", ["lrrun.config.reading", "torch"])
 def test_f04_a_signal_while_modules_load(lrrun: Lrrun, config: Path, module: str) -> None:
     """Before there is anything to save the signal ends the process; torch's import it outlives."""
-    code = AT_IMPORT.format(module=module)
+    code = AT_IMPORT.format(module=module, signal="SIGTERM", begin=entry_point())
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert "Traceback" not in done.stderr
     if module != "torch":
@@ -114,6 +128,15 @@ def test_f04_a_signal_while_modules_load(lrrun: Lrrun, config: Path, module: str
     assert numbers("a-1") == numbers("a-2")
 
 
+@pytest.mark.parametrize("begin", BEGINNINGS)
+@pytest.mark.parametrize("module", ["lrrun.cli", "typer", "lrrun.errors", "lrrun.cli.verify"])
+def test_f04_ctrl_c_while_the_command_line_loads(config: Path, module: str, begin: str) -> None:
+    code = AT_IMPORT.format(module=module, signal="SIGINT", begin=BEGINNINGS[begin])
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert not Path("runs").exists()
+
+
 def test_f04_a_signal_during_the_range_test(lrrun: Lrrun, config: Path, asking: Any) -> None:
     done = lrrun("find", config, *asking("9"), "--quick", "--steps", 40)
     assert done.code == 143, done.err
@@ -123,6 +146,7 @@ def test_f04_a_signal_during_the_range_test(lrrun: Lrrun, config: Path, asking: 
     assert checkpoint_files.load(Path("runs/a-find-1/checkpoints/last.pt"))["step"] == 9
     assert not Path("runs/a-find-1/find.json").exists()
     assert lrrun("find", config, *asking("9"), "--quick", "--steps", 40).code == 0
+    assert [each.name for each in Path("runs").iterdir()] == ["a-find-1"]
 
 
 WORKER = ("--processes", "1")

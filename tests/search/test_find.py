@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import math
 import random
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,8 @@ from lrrun.errors import EnvironmentFault, NoAnswer, UnusableFile
 from lrrun.records import EpochRecord, Notice, Outcome
 from lrrun.runlog.lock import RunLock
 from lrrun.runlog.reader import Run, list_runs
-from lrrun.search.find import Search, _diverges_at, find
+from lrrun.search.answer import diverges_at
+from lrrun.search.find import Search, find
 from lrrun.search.finding import Finding, kept_data, kept_finding
 from lrrun.training.journey import Event
 from lrrun.training.runner import run
@@ -108,6 +112,62 @@ def test_quick_stops_after_the_range_test(tmp_path: Path) -> None:
     assert "not confirmed" in finding.caution
 
 
+@pytest.mark.parametrize("low", [0.3, 0.5])
+def test_a_rule_whose_lr_was_not_tested_is_left_out_and_that_is_said(
+    tmp_path: Path, low: float
+) -> None:
+    """The loss is lowest less than a decade above the first LR: a tenth of that is below it."""
+    finding = found(experiment_from_text(CONFIG), Search(tmp_path, low, 100.0, 100, quick=True))
+    assert finding.rules["minimum/10"] < low
+    assert low <= finding.recommended_lr <= 100.0
+    assert finding.recommended_lr == pytest.approx(finding.rules["steepest"], rel=0.01)
+    assert f"minimum/10 is left out, as its {finding.rules['minimum/10']:.3g}" in finding.caution
+    assert f"below the LRs that were tested, {low:g} to 100" in finding.caution
+    assert kept_finding(finding.path, kept_data(finding.path)).caution == finding.caution
+
+
+def test_runs_that_lead_outside_the_range_test_are_believed_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    finding = found(
+        experiment_from_text(CONFIG), Search(tmp_path, 0.8, 100.0, train_many=one_by_one)
+    )
+    assert finding.recommended_lr < 0.8
+    assert min(each.trial.lr for each in finding.results) < finding.recommended_lr
+    assert "runs led outside the range test's 0.8 to 100" in finding.caution
+
+
+def test_very_short_runs_are_confirmed_and_widened_in_a_minutes_steps(tmp_path: Path) -> None:
+    """Ten updates a run: its range test alone takes as many as ten runs."""
+    experiment = experiment_from_text(CONFIG, ["train.steps=10", "dataset.separation=4"])
+    finding = found(experiment, Search(tmp_path, 1e-7, 10.0, train_many=one_by_one))
+    cost = finding.as_data()["cost"]
+    updates = sum(each.steps for each in finding.results)
+    assert cost["steps"] == cost["range_steps"] + updates <= 400
+    assert cost["runs"] == cost["steps"] / 10
+    assert {each.trial.scale for each in finding.results} == {1.0}
+    lrs = {each.trial.lr for each in finding.results}
+    assert finding.at_edge == ""
+    assert min(lrs) < finding.recommended_lr < max(lrs)
+    assert len({each.trial.seed for each in finding.results}) > 1
+
+
+def test_a_budget_without_a_run_left_falls_back_on_the_rules(tmp_path: Path) -> None:
+    experiment = experiment_from_text(CONFIG, ["train.steps=40"])
+    finding = found(experiment, search(tmp_path, budget=1.51))
+    assert not finding.results
+    assert finding.as_data()["confirmed"] is False
+    assert finding.caution.startswith("the range test took the budget; not confirmed by any run")
+    assert finding.cost.runs <= 1.51
+
+
+def test_a_best_at_the_edge_is_said_in_the_sentence(tmp_path: Path) -> None:
+    experiment = experiment_from_text(CONFIG, ["train.steps=10"])
+    finding = found(experiment, Search(tmp_path, 1e-5, 100.0, 40, budget=5.0))
+    assert "it is the only LR tried: give a larger --budget" in finding.sentence
+    assert kept_finding(finding.path, kept_data(finding.path)).sentence == finding.sentence
+
+
 def test_no_trace_is_left_in_what_is_trained_later(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -187,6 +247,42 @@ def test_a_stopped_search_goes_on_and_makes_no_run_twice(tmp_path: Path) -> None
     assert len(list_runs(folder)) == 2  # what came to its end is left as it is
 
 
+KILLED = ("model.at=9", "--allow-code", "--steps", "30", "--no-plots")
+
+
+@pytest.mark.parametrize("options", [("--quick",), ("--budget", "6")], ids=["quick", "confirmed"])
+def test_a_search_killed_in_its_range_test_leaves_one_folder(
+    lrrun: Any, deadly: Path, options: tuple[str, ...]
+) -> None:
+    """The same command makes the test again, and nothing is left of the first one."""
+    command = ("find", str(deadly), *KILLED, *options)
+    died = subprocess.run([sys.executable, "-m", "lrrun", *command], capture_output=True)
+    assert died.returncode == -signal.SIGKILL
+    (left,) = list_runs(Path("runs"))
+    assert isinstance(left, Run)
+    assert left.status == "running"
+    other = lrrun(*command, "--from", "1e-6")
+    assert other.code in (0, 8), other.err
+    assert len(list_runs(Path("runs"))) == 2  # another search: the first may still go on
+    again = lrrun(*command)
+    assert again.code in (0, 8), again.err
+    assert f"{left.path}, which was stopped in its range test, begins anew" in again.err
+    searches = [each for each in list_runs(Path("runs")) if isinstance(each, Run)]
+    assert [each.status == "running" for each in searches] == [False, False]
+    assert left.info["id"] not in [each.info["id"] for each in searches]
+
+
+def test_a_range_test_that_another_process_is_making_is_left_alone(
+    lrrun: Any, deadly: Path
+) -> None:
+    command = ("find", str(deadly), *KILLED, "--quick")
+    subprocess.run([sys.executable, "-m", "lrrun", *command], capture_output=True)
+    (left,) = list_runs(Path("runs"))
+    with RunLock(left.path):
+        assert lrrun(*command).code in (0, 8)
+    assert [each.name for each in list_runs(Path("runs"))] == [left.path.name, "tiny-find-2"]
+
+
 def test_a_search_that_another_process_is_busy_with_is_left_alone(tmp_path: Path) -> None:
     def killed(*_: Any, **__: Any) -> Iterator[Any]:
         raise KeyboardInterrupt
@@ -258,8 +354,8 @@ def test_it_diverges_where_the_first_long_run_did_or_the_range_test_above_them(
     losses = {0.1: 0.5, 0.2: 0.4, 0.3: 0.6, 0.4: 2.3, 0.8: math.inf, 0.05: 2.3}
     full = [Result(Trial(lr, 1.0, 0), loss, 10) for lr, loss in losses.items()]
     rules = {} if edge is None else {"edge": edge}
-    assert _diverges_at(0.2, full, 2.28, rules) == expected
-    assert _diverges_at(0.2, full[:3], 2.28, rules) == (edge if edge and edge > 0.3 else None)
+    assert diverges_at(0.2, full, 2.28, rules) == expected
+    assert diverges_at(0.2, full[:3], 2.28, rules) == (edge if edge and edge > 0.3 else None)
 
 
 def test_somebody_elses_model_is_searched_once_it_is_trusted(tmp_path: Path) -> None:

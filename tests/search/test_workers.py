@@ -46,8 +46,8 @@ def test_without_ray_its_extra_is_named(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
     done = lrrun("sweep", config, "optimizer.lr=0.1,0.2", "--ray", "--dry-run")
-    assert done.code == 2
-    assert "pip install 'lrrun[ray]'" in done.err
+    assert done.code == 5
+    assert 'pip install "lrrun[ray]"' in done.err
 
 
 def test_without_optuna_its_extra_is_named(
@@ -55,8 +55,8 @@ def test_without_optuna_its_extra_is_named(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, "optuna", None)
     done = lrrun("sweep", config, "optimizer.lr=0.1..1:log", "--tpe", "3", "--dry-run")
-    assert done.code == 2
-    assert "pip install 'lrrun[optuna]'" in done.err
+    assert done.code == 5
+    assert 'pip install "lrrun[optuna]"' in done.err
 
 
 @pytest.mark.parametrize("scheme", ["", "ray://"])

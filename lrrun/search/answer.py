@@ -1,0 +1,114 @@
+"""The answer of a search, read off its range test alone or off the runs that confirm it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from lrrun.analysis.lr_basin import basin
+from lrrun.analysis.lr_rules import disagreement
+from lrrun.analysis.lr_search import Result, SearchPlan, long_runs, why_at_edge
+from lrrun.config.experiment import Experiment
+from lrrun.errors import NoAnswer
+from lrrun.search.confirm import JUDGED_BY
+from lrrun.search.finding import Cost, Finding
+from lrrun.search.range_test import RangePlan, RangeTest
+
+QUICK_RULES = ("minimum/10", "steepest", "valley")
+"""The rules that are believed where no run may confirm them, the first one whose LR was tested."""
+
+LOST = 0.99
+"""A final loss above this share of what a model has that knows nothing is no better."""
+
+
+def by_rule(
+    test: RangeTest, plan: RangePlan, rules: dict[str, float], keys: tuple[str, ...], cost: Cost
+) -> Finding:
+    """The LR of the first of QUICK_RULES that lies where the range test was."""
+    rule = next(each for each in QUICK_RULES if plan.low <= rules[each] <= plan.high)
+    said = [f"not confirmed by any run; the rules differ by a factor of {disagreement(rules):.2g}"]
+    if rule != (first := QUICK_RULES[0]):
+        said.append(
+            f"{first} is left out, as its {rules[first]:.3g} lies below the LRs that were tested, "
+            f"{plan.low:g} to {plan.high:g}; {rule} stands in for it: give a lower --from"
+        )
+    short = float(f"{rules[rule]:.3g}")
+    return Finding(
+        test.path,
+        keys,
+        short if plan.low <= short <= plan.high else rules[rule],
+        interval=None,
+        diverges_at=rules.get("edge"),
+        loss=None,
+        noise=None,
+        rules=rules,
+        curve=test.curve,
+        results=(),
+        cost=cost,
+        caution="; ".join(said),
+    )
+
+
+def by_runs(
+    test: RangeTest,
+    tested: RangePlan,
+    rules: dict[str, float],
+    keys: tuple[str, ...],
+    plan: SearchPlan,
+    results: Sequence[Result],
+) -> Finding:
+    """The basin of the longest runs; raises NoAnswer where none of them learnt anything."""
+    longest = max(each.trial.scale for each in results)
+    full = [each for each in results if each.trial.scale == longest]
+    points = long_runs(results, plan.lost)
+    if not any(math.isfinite(loss) for _, loss in points):
+        lrs = [each.trial.lr for each in results]
+        raise NoAnswer(
+            f"no run learnt anything at LRs from {min(lrs):g} to {max(lrs):g}: the lowest "
+            f"{JUDGED_BY} is {min(each.loss for each in results):.4g}, and {plan.lost:.4g} takes "
+            f"no learning ({test.path})"
+        )
+    found = basin(points)
+    recommended = float(f"{found.lr:.3g}")
+    spent = sum(each.steps for each in results)
+    said = []
+    if longest < 1:
+        said.append(f"the runs had {longest:.0%} of the length, where larger LRs may look better")
+    if not tested.low <= recommended <= tested.high:
+        said.append(f"runs led outside the range test's {tested.low:g} to {tested.high:g}")
+    if math.isnan(found.noise):
+        said.append("there were too few runs to tell the noise")
+    return Finding(
+        test.path,
+        keys,
+        recommended,
+        interval=(float(f"{found.low:.3g}"), float(f"{found.high:.3g}")),
+        diverges_at=diverges_at(found.lr, full, plan.lost, rules),
+        loss=found.loss,
+        noise=None if math.isnan(found.noise) else found.noise,
+        rules=rules,
+        curve=test.curve,
+        results=tuple(results),
+        cost=Cost(test.steps, spent, plan.total_steps),
+        caution="; ".join(said),
+        at_edge=why_at_edge(plan, results, found.lr),
+    )
+
+
+def lost_from(experiment: Experiment, test: RangeTest) -> float:
+    """A run that ends with this loss has learnt nothing: nearly the first one, or a guess's."""
+    facts = experiment.dataset.facts(experiment.folder)
+    begins = test.curve.begins_at
+    if facts is None or facts.task == "regression":
+        return LOST * begins
+    return LOST * min(begins, math.log(facts.outputs))
+
+
+def diverges_at(
+    lr: float, full: Sequence[Result], lost: float, rules: dict[str, float]
+) -> float | None:
+    """The lowest LR above `lr` that lost all, in a long run or, above those, in the range test."""
+    gone = [each.trial.lr for each in full if each.loss >= lost and each.trial.lr > lr]
+    held = max((each.trial.lr for each in full if each.loss < lost), default=0.0)
+    edge = [float(f"{rules['edge']:.3g}")] if rules.get("edge", 0.0) > held else []
+    return min((*gone, *edge), default=None)
