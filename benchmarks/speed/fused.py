@@ -1,6 +1,6 @@
 """Many learning rates trained as one, against as many leanest eager runs one after the other.
 
-    python benchmarks/speed/fused.py [--quick] [--rounds 5] [--threads 2] [--out FOLDER]
+    python benchmarks/speed/fused.py [--rounds 5] [--threads 2] [--epochs N] [--out FOLDER]
 
 Both train every LR to the end with validation at every epoch's end. lrrun's time is all that
 `train_many` takes: reading the data, building, tracing, training, and a whole run folder for every
@@ -39,6 +39,7 @@ def main() -> None:
     asked.add_argument("--rounds", type=int, default=5)
     asked.add_argument("--threads", type=int, default=2, help="of every contender")
     asked.add_argument("--alone", action="store_true", help="also lrrun's own runs one by one")
+    asked.add_argument("--epochs", type=int, help="of every run, instead of the workload's own")
     asked.add_argument("--only", type=int, nargs="+", help="cases by number, from 0")
     asked.add_argument("--out", type=Path, help="keep the table in this folder")
     given = asked.parse_args()
@@ -49,9 +50,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for workload, count in cases:
             call("workloads.py", workload, folder)
+            epochs = given.epochs or SWEPT[workload].epochs
+            sweep = (workload, folder, str(count), str(epochs))
 
-            def measure(contender: str, workload: str = workload, count: int = count) -> Row:
-                arguments = (contender, workload, folder, str(count))
+            def measure(contender: str, sweep: tuple[str, ...] = sweep) -> Row:
+                arguments = (contender, *sweep)
                 return call("fused_contenders.py", *arguments, threads=given.threads)
 
             rows = interleave(names, rounds, measure)
@@ -59,7 +62,7 @@ def main() -> None:
             for name, mine in rows.items():
                 lines.append(
                     (
-                        f"{count} LRs of {workload}, {SWEPT[workload].epochs} epochs",
+                        f"{count} LRs of {workload}, {epochs} epochs",
                         name,
                         f"{median(mine, 'whole_s'):.2f}",
                         f"{ratio(mine, rows[LEAN], 'whole_s'):.3f}",

@@ -1,6 +1,6 @@
 """Many learning rates of one workload: stacked into one by lrrun, or one after the other.
 
-    python benchmarks/speed/fused_contenders.py CONTENDER WORKLOAD FOLDER COUNT
+    python benchmarks/speed/fused_contenders.py CONTENDER WORKLOAD FOLDER COUNT EPOCHS
 
 A short round before the clock starts loads and warms what a second sweep would find warm.
 """
@@ -33,7 +33,7 @@ def lrs(count: int) -> list[float]:
     return [LOWEST * rise**k for k in range(count)]
 
 
-def one_by_one(name: str, folder: Path, count: int) -> Told:
+def one_by_one(name: str, folder: Path, count: int, epochs: int) -> Told:
     """The leanest eager loop, once for each LR; the data are loaded once."""
     kept = load(name, folder)
 
@@ -47,7 +47,7 @@ def one_by_one(name: str, folder: Path, count: int) -> Told:
 
     train(LOWEST, 1)
     begun, cpu = time.perf_counter(), time.process_time()
-    losses = [train(lr, kept.workload.epochs) for lr in lrs(count)]
+    losses = [train(lr, epochs) for lr in lrs(count)]
     seconds = time.perf_counter() - begun
     return {
         "whole_s": seconds,
@@ -58,16 +58,16 @@ def one_by_one(name: str, folder: Path, count: int) -> Told:
     }
 
 
-def lrrun(name: str, folder: Path, count: int, fuse: bool) -> Told:
+def lrrun(name: str, folder: Path, count: int, epochs: int, fuse: bool) -> Told:
     """`train_many`: every LR ends as a run folder of its own, with default logging."""
     from lrrun.config.reading import load_experiment
     from lrrun.records import EpochRecord, Outcome
     from lrrun.training.fused.runner import train_many
 
-    def sweep(count: int, *overrides: str) -> tuple[dict[int, float], int, list[float]]:
+    def sweep(count: int, epochs: int) -> tuple[dict[int, float], int, list[float]]:
+        length, file = f"train.epochs={epochs}", folder / f"{name}.yaml"
         experiments = [
-            load_experiment(folder / f"{name}.yaml", [f"optimizer.lr={lr}", *overrides], True)
-            for lr in lrs(count)
+            load_experiment(file, [f"optimizer.lr={lr}", length], True) for lr in lrs(count)
         ]
         losses, done, rows = {}, 0, []
         with tempfile.TemporaryDirectory() as runs:
@@ -79,9 +79,9 @@ def lrrun(name: str, folder: Path, count: int, fuse: bool) -> Told:
                     done += 1
         return losses, done, rows
 
-    sweep(2, "train.epochs=1")
+    sweep(2, 1)
     begun, cpu = time.perf_counter(), time.process_time()
-    losses, done, rows = sweep(count)
+    losses, done, rows = sweep(count, epochs)
     return {
         "whole_s": time.perf_counter() - begun,
         "cpu_s": time.process_time() - cpu,
@@ -92,12 +92,13 @@ def lrrun(name: str, folder: Path, count: int, fuse: bool) -> Told:
 
 
 def main() -> None:
-    contender, name, folder, count = sys.argv[1], sys.argv[2], Path(sys.argv[3]), int(sys.argv[4])
+    contender, name, folder = sys.argv[1], sys.argv[2], Path(sys.argv[3])
+    count, epochs = int(sys.argv[4]), int(sys.argv[5])
     torch.manual_seed(0)
     if contender == "leanest eager loop":
-        told = one_by_one(name, folder, count)
+        told = one_by_one(name, folder, count, epochs)
     else:
-        told = lrrun(name, folder, count, fuse=contender == "lrrun, fused")
+        told = lrrun(name, folder, count, epochs, fuse=contender == "lrrun, fused")
     if told["runs"] != count:
         raise SystemExit(f"{contender}: {told['runs']} of {count} runs were completed")
     tell(**told, peak_mb=peak_mb(), threads=torch.get_num_threads())

@@ -93,9 +93,9 @@ WORKLOADS = {
 SWEPT = {
     each.name: each
     for each in (
-        Workload("mlp-128-128", MLP, DIGITS, SGD, 30, 0),
-        Workload("mlp-32-32", {"name": "mlp", "hidden": [32, 32]}, DIGITS, SGD, 30, 0),
-        Workload("small-cnn", CONVNET, DIGITS, SGD, 10, 0),
+        Workload("mlp-128-128", MLP, DIGITS, SGD, 100, 0),
+        Workload("mlp-32-32", {"name": "mlp", "hidden": [32, 32]}, DIGITS, SGD, 100, 0),
+        Workload("small-cnn", CONVNET, DIGITS, SGD, 30, 0),
     )
 }
 """What many LRs are swept on; they replace the one that stands here."""

@@ -20,7 +20,7 @@ def rows(columns: Iterable[Sequence[float | None]]) -> list[str]:
     >>> rows([[0, 1], [0.1, 0.2]])
     ['0,0.1\n', '1,0.2\n']
     """
-    cells = (map(_plain, column) for column in columns)
+    cells = [map(_plain if None in column else repr, column) for column in columns]
     return [line + "\n" for line in map(",".join, zip(*cells, strict=True))]
 
 

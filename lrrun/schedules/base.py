@@ -212,9 +212,9 @@ class Schedule:
         """
         index = int(np.searchsorted(self._begins, step - 1, side="right"))
         curve = self._curve(index)
-        if not isinstance(curve, Feedback):
+        if not hasattr(curve, "observe"):  # of a Feedback; isinstance would look at all it has
             return False
-        changed = curve.observe(step - self.parts[index].begin, metrics)
+        changed: bool = curve.observe(step - self.parts[index].begin, metrics)
         if changed:
             del self._curves[index + 1 :]
             self._curve(len(self.parts) - 1)

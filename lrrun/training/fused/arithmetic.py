@@ -106,6 +106,21 @@ def scale_(xs: Tensors, number: Number) -> None:
     torch._foreach_mul_(xs, spread(number, xs))
 
 
+def fade_and_add_(xs: Tensors, fading: Number, ys: Tensors, number: Number) -> None:
+    """Replace: x = fading · x + number · y, in one pass over x where the number is 1.0 for all.
+
+    The bits do not depend on whether `fading` is a float or a tensor of it.
+    """
+    if isinstance(number, Tensor) or number != 1.0:
+        scale_(xs, fading)
+        add_(xs, ys, number)
+        return
+    factors = spread(fading, xs)
+    for k, (x, y) in enumerate(zip(xs, ys, strict=True)):
+        factor = factors[k] if isinstance(factors, list) else x.new_tensor(factors)
+        torch.addcmul(y, x, factor, out=x)
+
+
 def quotients(xs: Tensors, number: Number) -> Tensors:
     """Return x / number."""
     return list(torch._foreach_div(xs, spread(number, xs)))

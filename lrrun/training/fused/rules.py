@@ -21,6 +21,7 @@ from lrrun.training.fused.arithmetic import (
     add_squares_,
     along,
     choose,
+    fade_and_add_,
     is_zero,
     lerp_,
     plus,
@@ -43,8 +44,9 @@ def sgd(group: Group) -> None:
         idle, fresh = momentum == 0, group.counter("fresh")
         begun = 1 - choose(idle, 1.0, fresh)  # without momentum there is no buffer: b is g
         buffers = group.moment("momentum_buffer")
-        scale_(buffers, momentum * begun)
-        add_(buffers, grads, 1 - group.numbers["dampening"] * begun)
+        dampening = group.numbers["dampening"]
+        share = 1.0 if is_zero(dampening) else 1 - dampening * begun
+        fade_and_add_(buffers, momentum * begun, grads, share)
         group.counters["fresh"] = choose(idle, fresh, 0.0)
         grads = plus(grads, buffers, momentum) if group.switches["nesterov"] else buffers
     add_(group.parameters, grads, -lr)
