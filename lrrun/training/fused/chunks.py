@@ -31,6 +31,11 @@ of its own, and costs dearly when it has not.
 LARGE_STEP_FLOPS = 2e8
 """From so much work a step on, matrix products fill a CPU alone, and stacking gains nothing."""
 
+CACHE_BYTES = 32 << 20
+"""On a CPU, replicas that take more than this together are slower than in two chunks: a step finds
+nothing of the last one in the cache. MANY of them are worth a chunk all the same.
+"""
+
 _NO_MEMORY = ("out of memory", "can't allocate memory", "not enough memory", "bad allocation")
 
 
@@ -85,6 +90,14 @@ def _activation_bytes(prepared: Prepared) -> int:
 
 def _same(tensor: Tensor) -> Tensor:
     return tensor
+
+
+def room_for(device: torch.device, replica_bytes: int) -> int | None:
+    """What a chunk may take; None where nobody says how much there is."""
+    free = free_bytes(device)
+    if device.type != "cpu" or free is None:
+        return free
+    return min(free, max(CACHE_BYTES, MANY * replica_bytes))
 
 
 def free_bytes(device: torch.device) -> int | None:

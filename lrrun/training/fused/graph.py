@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
+from lrrun.training.fused.constants import is_deterministic, precompute
+
 aten = torch.ops.aten
 
 PRODUCTS = {aten.bmm.default, aten.baddbmm.default}
@@ -47,7 +49,7 @@ def clean(module: fx.GraphModule, kept: int = 0) -> fx.GraphModule:
     _add_in_products(graph)
     _turn_products(graph)
     _drop_no_ops(graph)
-    _precompute(module)
+    precompute(module)
     _merge_equal(graph)
     _own_outputs(graph, kept)
     _work_in_place(graph)
@@ -138,7 +140,12 @@ def _call(graph: fx.Graph, before: fx.Node, target: OpOverload, *args: Any) -> f
     """A new node before `before`, its value known."""
     with graph.inserting_before(before):
         node = graph.call_function(target, args)
-    node.meta["val"] = target(*fx.map_arg(args, lambda each: _without_data(_value(each))))
+    shown = fx.map_arg(args, lambda each: _without_data(_value(each)))
+    if target in PRODUCTS:  # what torch has for these without data loads sympy
+        shape = (*shown[-2].shape[:-1], shown[-1].shape[-1])
+        node.meta["val"] = shown[-1].new_empty(shape)
+    else:
+        node.meta["val"] = target(*shown)
     return node
 
 
@@ -172,44 +179,12 @@ def _turn_products(graph: fx.Graph) -> None:
     graph.eliminate_dead_code()
 
 
-def _deterministic(node: fx.Node) -> bool:
-    target = node.target
-    return (
-        isinstance(target, OpOverload)
-        and torch.Tag.nondeterministic_seeded not in target.tags
-        and not target._schema.is_mutable
-    )
-
-
-def _precompute(module: fx.GraphModule) -> None:
-    """What depends on no input is computed once."""
-    graph = module.graph
-    known: dict[fx.Node, Any] = {}
-    for node in list(graph.nodes):
-        if node.op == "get_attr":
-            known[node] = getattr(module, str(node.target))
-        needs = node.all_input_nodes
-        if node.op != "call_function" or not all(each in known for each in needs):
-            continue
-        if not _deterministic(node) or _value(node) is None:
-            continue
-        args, kwargs = fx.map_arg((node.args, node.kwargs), lambda each: known[each])
-        name = f"constant_{node.name}"
-        module.register_buffer(name, node.target(*args, **kwargs), persistent=False)
-        with graph.inserting_before(node):
-            constant = graph.get_attr(name)
-        constant.meta["val"] = node.meta["val"]
-        node.replace_all_uses_with(constant)
-        known[constant] = getattr(module, name)
-    graph.eliminate_dead_code()
-
-
 def _merge_equal(graph: fx.Graph) -> None:
     """One operation for those that are the same on the same inputs."""
     seen: dict[Any, fx.Node] = {}
     for node in graph.nodes:
         getitem = node.target is operator.getitem
-        if not getitem and (not _deterministic(node) or node.target is aten.clone.default):
+        if not getitem and (not is_deterministic(node) or node.target is aten.clone.default):
             continue
         key = repr((node.target, node.args, sorted(node.kwargs.items())))
         earlier = seen.setdefault(key, node)

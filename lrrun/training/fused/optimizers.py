@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lrrun.training.bare_optimizer import bare
 from lrrun.training.fused.arithmetic import (
     Tensors,
     along,
@@ -48,7 +49,9 @@ class FusedOptimizer:
             names = ", ".join(sorted(each.__name__ for each in kinds))
             raise NotFusable(f"the optimizer {names}, for which there is no stacked rule")
         self.rule = RULES[type(first)]
-        self._options = [copy.deepcopy(each.state_dict()["param_groups"]) for each in optimizers]
+        self._options = [
+            copy.deepcopy(bare(each.state_dict)()["param_groups"]) for each in optimizers
+        ]
         self._written: set[tuple[int, str]] = set()
         alike = list(zip(*(each.param_groups for each in optimizers), strict=True))
         model.lay_out([self._trained(each[0])[1] for each in alike])
@@ -98,18 +101,18 @@ class FusedOptimizer:
                     self._update_some(group, active_K)
 
     def _update_some(self, group: Group, active_K: Tensor) -> None:
-        weights = [each.clone() for each in group.parameters]
-        moments = {
-            name: [each.clone() for each in tensors] for name, tensors in group.moments.items()
-        }
+        idle = _idle(active_K)
+        kept = [each[idle] for each in group.parameters]
+        moments = {name: [each[idle] for each in group.moments[name]] for name in group.moments}
         counters = dict(group.counters)
         self.rule.update(group)
-        _restore(group.parameters, weights, active_K)
+        _restore(group.parameters, kept, active_K)
         for name, tensors in group.moments.items():
-            _restore(tensors, moments.get(name) or group.new_moment(name), active_K)
+            before = moments.get(name) or [each[idle] for each in group.new_moment(name)]
+            _restore(tensors, before, active_K)
         for name, value in group.counters.items():
-            before = counters[name] if name in counters else group.start(name)
-            group.counters[name] = choose(active_K, value, before)
+            before_K = counters[name] if name in counters else group.start(name)
+            group.counters[name] = choose(active_K, value, before_K)
 
     def norms(self) -> Tensor:
         """norms_K: the 2-norm of all of a replica's gradients together."""
@@ -198,7 +201,17 @@ class FusedOptimizer:
             group.counters[name] = with_one(number, k, value, count, group.device)
 
 
-def _restore(tensors: Tensors, before: Tensors, active_K: Tensor) -> None:
+def _idle(active_K: Tensor) -> Tensor:
+    """What selects the replicas that are not active; all of them on a device that is not waited
+    for: how many they are is not known there.
+    """
+    if active_K.device.type == "cpu":
+        return (~active_K).nonzero().flatten()
+    return torch.arange(len(active_K), device=active_K.device)
+
+
+def _restore(blocks: Tensors, before: Tensors, active_K: Tensor) -> None:
     """Put back what replicas that are not active had before."""
-    for each, old in zip(tensors, before, strict=True):
-        each.copy_(torch.where(along(active_K, each), each, old))
+    idle = _idle(active_K)
+    for each, old in zip(blocks, before, strict=True):
+        each[idle] = torch.where(along(active_K[idle], old), each[idle], old)

@@ -88,8 +88,7 @@ class Passes:
                 list(weights.values()), tensors[count:-2], x, self.shared_data
             )
             losses_K = self._losses(outputs, y)
-            ones_K = torch.ones(losses_K.shape, dtype=losses_K.dtype, device=losses_K.device)
-            grads = torch.autograd.grad(losses_K, trained, ones_K)
+            grads = torch.autograd.grad(losses_K.sum(), trained)
         return [losses_K.detach(), *grads, *(each.detach() for each in buffers)]
 
     def _losses(self, outputs: Tensor, y: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from lrrun.config.experiment import Experiment
 from lrrun.config.fusing import Group, groups
 from lrrun.errors import EnvironmentFault
 from lrrun.records import Notice, Outcome
-from lrrun.training.fused.chunks import chunk_sizes, fills_the_processor, free_bytes, replica_bytes
+from lrrun.training.fused.chunks import chunk_sizes, fills_the_processor, replica_bytes, room_for
 from lrrun.training.fused.refusal import NotFusable
 from lrrun.training.fused.together import Member, Numbered, Together, sentence_of
 from lrrun.training.preparation import Prepared, prepare
@@ -83,8 +83,8 @@ class _Many:
             yield from self._one_by_one(left)
             return
         ready = {left[0]: first}
-        room = free_bytes(first.trainee.device)
-        for size in chunk_sizes(len(left), replica_bytes(first), room):
+        each = replica_bytes(first)
+        for size in chunk_sizes(len(left), each, room_for(first.trainee.device, each)):
             chunk, left = left[:size], left[size:]
             if size == 1 or self.stop.requested():
                 yield from self._one_by_one(chunk)

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import operator
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
-from torch import Tensor, fx
+from torch import Tensor, fx, nn
 from torch.func import functionalize
-from torch.fx.experimental.proxy_tensor import make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lrrun.training.fused.refusal import NotFusable
 
 TensorFunction = Callable[..., Sequence[Tensor]]
 
+_READ = "the value of a tensor is read in the forward pass (.item(), float(), or an if on it)"
+_SHAPED = "a shape depends on a tensor's value"
 _REASONS = {
-    r"\.item\(\)|_local_scalar_dense|trying to get a value out of": "the value of a tensor is read"
-    " in the forward pass (.item(), float(), or an if on it)",
+    r"\.item\(\)|_local_scalar_dense": _READ,
     r"data-dependent control flow": "control flow depends on a tensor's value",
     r"inplace arithmetic|in-place|inplace": "a tensor that replicas share is changed in place",
     r"not have been used in the graph": "the loss does not depend on every parameter",
-    r"dynamic shape|nonzero|masked_select|boolean mask": "a shape depends on a tensor's value",
+    r"dynamic shape|nonzero|masked_select|boolean mask": _SHAPED,
 }
 """What torch's message holds → what a person can look for in the model."""
 
@@ -43,10 +46,10 @@ def trace(function: TensorFunction, *tensors: Tensor) -> fx.GraphModule:
             sdpa_kernel(SDPBackend.MATH),  # the other kernels have no rule for batching
         ):
             warnings.simplefilter("always")
-            module = make_fx(function)(*tensors)
+            module = _recorded(function, *tensors)
             if any(_mutates(node) for node in module.graph.nodes):
-                module = make_fx(functionalize(module, remove="mutations"))(*tensors)
-    except torch.OutOfMemoryError:
+                module = _recorded(functionalize(module, remove="mutations"), *tensors)
+    except (torch.OutOfMemoryError, NotFusable):
         raise
     except Exception as error:  # torch has no class of its own for these, and a model may raise any
         if "allocate memory" in str(error):
@@ -57,6 +60,89 @@ def trace(function: TensorFunction, *tensors: Tensor) -> fx.GraphModule:
             found = _OPERATION.search(str(each.message))
             raise NotFusable(f"{found.group() if found else 'an operation'} has no batched form")
     return module
+
+
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Writes down every operation that reaches the device, behind autograd and vmap.
+
+    torch's make_fx does so too, and more; it takes thrice as long and loads torch's compiler,
+    which takes as long as torch.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.graph = fx.Graph()
+        self.constants: dict[str, Tensor] = {}
+        self._nodes: dict[int, fx.Node] = {}
+        self._seen: list[Tensor] = []  # alive, so that no other gets the id of one
+        for index, each in enumerate(tensors):
+            self._know(each, self.graph.placeholder(f"input_{index}"))
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Torch asks; what is skipped is loaded first."""
+        return False
+
+    def node(self, value: Any) -> Any:
+        """The node of a tensor; one of a constant for a tensor from elsewhere."""
+        if not isinstance(value, Tensor):
+            return value
+        if id(value) not in self._nodes:
+            name = f"from_outside_{len(self.constants)}"
+            self.constants[name] = value
+            self._know(value, self.graph.create_node("get_attr", name))
+        return self._nodes[id(value)]
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func._can_decompose():
+            with self:
+                found = func.decompose(*args, **kwargs)
+            if found is not NotImplemented:
+                return found
+        if func is torch.ops.aten._local_scalar_dense.default:
+            raise NotFusable(_READ)
+        if torch.Tag.dynamic_output_shape in func.tags:
+            raise NotFusable(_SHAPED)
+        found = func(*args, **kwargs)
+        if isinstance(found, (Tensor, tuple, list)):
+            own: Any = fx.node.map_aggregate((args, kwargs), self.node)
+            self._made(found, self.graph.call_function(func, *own))
+        return found
+
+    def _made(self, found: Any, node: fx.Node) -> None:
+        if isinstance(found, Tensor):
+            self._know(found, node)
+            return
+        node.meta["val"] = tuple(map(_shown, found))
+        for index, each in enumerate(found):
+            if isinstance(each, Tensor):
+                self._know(each, self.graph.call_function(operator.getitem, (node, index)))
+
+    def _know(self, tensor: Tensor, node: fx.Node) -> None:
+        node.meta["val"], node.meta["device"] = _shown(tensor), tensor.device
+        self._nodes[id(tensor)] = node
+        self._seen.append(tensor)
+
+
+def _shown(value: Any) -> Any:
+    """A tensor's shape, layout and dtype, without its data."""
+    if not isinstance(value, Tensor):
+        return value
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
+
+
+def _recorded(function: TensorFunction, *tensors: Tensor) -> fx.GraphModule:
+    recorder = _Recorder(tensors)
+    with recorder:
+        outputs = function(*tensors)
+    recorder.graph.output([recorder.node(each) for each in outputs])
+    root = nn.Module()
+    for name, value in recorder.constants.items():
+        root.register_buffer(name, value)
+    return fx.GraphModule(root, recorder.graph)
 
 
 def _mutates(node: fx.Node) -> bool:

@@ -20,10 +20,13 @@ from lrrun.training.datasets.augment import crop_and_flip
 from lrrun.training.feed import Feed
 from lrrun.training.fused import feed as feed_module
 from lrrun.training.fused.chunks import (
+    CACHE_BYTES,
+    MANY,
     chunk_sizes,
     free_bytes,
     is_out_of_memory,
     replica_bytes,
+    room_for,
 )
 from lrrun.training.fused.feed import FusedFeed
 from lrrun.training.fused.loop import FusedLoop
@@ -292,6 +295,8 @@ def test_a_replicas_memory_grows_with_model_and_batch_and_asking_changes_nothing
     assert all(torch.equal(a, b) for a, b in pairs)
     assert torch.equal(chance, torch.get_rng_state())
     room = free_bytes(torch.device("cpu"))
+    assert room_for(torch.device("cpu"), 1) == min(room or 0, CACHE_BYTES)
+    assert room_for(torch.device("cpu"), CACHE_BYTES) == min(room or 0, MANY * CACHE_BYTES)
     assert room is None or room > 1 << 20
 
 
