@@ -106,10 +106,10 @@ class FusedOptimizer:
         moments = {name: [each[idle] for each in group.moments[name]] for name in group.moments}
         counters = dict(group.counters)
         self.rule.update(group)
-        _restore(group.parameters, kept, active_K)
+        _restore(group.parameters, kept, idle, active_K)
         for name, tensors in group.moments.items():
             before = moments.get(name) or [each[idle] for each in group.new_moment(name)]
-            _restore(tensors, before, active_K)
+            _restore(tensors, before, idle, active_K)
         for name, value in group.counters.items():
             before_K = counters[name] if name in counters else group.start(name)
             group.counters[name] = choose(active_K, value, before_K)
@@ -210,8 +210,7 @@ def _idle(active_K: Tensor) -> Tensor:
     return torch.arange(len(active_K), device=active_K.device)
 
 
-def _restore(blocks: Tensors, before: Tensors, active_K: Tensor) -> None:
+def _restore(blocks: Tensors, before: Tensors, idle: Tensor, active_K: Tensor) -> None:
     """Put back what replicas that are not active had before."""
-    idle = _idle(active_K)
     for each, old in zip(blocks, before, strict=True):
         each[idle] = torch.where(along(active_K[idle], old), each[idle], old)
