@@ -14,8 +14,8 @@ from lrrun.search.confirm import JUDGED_BY
 from lrrun.search.finding import Cost, Finding
 from lrrun.search.range_test import RangePlan, RangeTest
 
-QUICK_RULES = ("minimum/10", "steepest", "valley")
-"""The rules that are believed where no run may confirm them, the first one whose LR was tested."""
+QUICK_RULE = "minimum/10"
+"""The rule that is believed where no run may confirm it."""
 
 LOST = 0.99
 """A final loss above this share of what a model has that knows nothing is no better."""
@@ -24,19 +24,21 @@ LOST = 0.99
 def by_rule(
     test: RangeTest, plan: RangePlan, rules: dict[str, float], keys: tuple[str, ...], cost: Cost
 ) -> Finding:
-    """The LR of the first of QUICK_RULES that lies where the range test was."""
-    rule = next(each for each in QUICK_RULES if plan.low <= rules[each] <= plan.high)
-    said = [f"not confirmed by any run; the rules differ by a factor of {disagreement(rules):.2g}"]
-    if rule != (first := QUICK_RULES[0]):
-        said.append(
-            f"{first} is left out, as its {rules[first]:.3g} lies below the LRs that were tested, "
-            f"{plan.low:g} to {plan.high:g}; {rule} stands in for it: give a lower --from"
+    """The LR of QUICK_RULE; raises NoAnswer where it lies below what was tested: the other rules
+    are then as near to where the loss rises as to where it falls.
+    """
+    lr = rules[QUICK_RULE]
+    if lr < plan.low:
+        raise NoAnswer(
+            f"{QUICK_RULE} says {lr:.3g}, below the LRs that were tested, {plan.low:g} to "
+            f"{plan.high:g}; give a lower --from ({test.path})"
         )
-    short = float(f"{rules[rule]:.3g}")
+    said = f"not confirmed by any run; the rules differ by a factor of {disagreement(rules):.2g}"
+    short = float(f"{lr:.3g}")
     return Finding(
         test.path,
         keys,
-        short if plan.low <= short <= plan.high else rules[rule],
+        short if short >= plan.low else lr,
         interval=None,
         diverges_at=rules.get("edge"),
         loss=None,
@@ -45,7 +47,7 @@ def by_rule(
         curve=test.curve,
         results=(),
         cost=cost,
-        caution="; ".join(said),
+        caution=said,
     )
 
 
