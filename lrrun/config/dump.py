@@ -9,15 +9,20 @@ import yaml
 
 from lrrun.config.yaml_text import FLOAT, parse_value
 
+try:
+    from yaml import CSafeDumper as SafeDumper  # libyaml's: four times as fast
+except ImportError:
+    from yaml import SafeDumper  # type: ignore[assignment]
 
-class _Dumper(yaml.SafeDumper):
+
+class _Dumper(SafeDumper):
     """Quotes every text that our reader, which knows YAML 1.2 numbers, would not read as text."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
-def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _text(dumper: SafeDumper, text: str) -> yaml.ScalarNode:
     plain = "\n" not in text and _reads_as_itself(text)
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
 
@@ -30,7 +35,7 @@ def _reads_as_itself(text: str) -> bool:
         return False
 
 
-def _number(dumper: yaml.SafeDumper, value: float) -> yaml.ScalarNode:
+def _number(dumper: SafeDumper, value: float) -> yaml.ScalarNode:
     text = {"inf": ".inf", "-inf": "-.inf", "nan": ".nan"}.get(repr(value), repr(value))
     return dumper.represent_scalar("tag:yaml.org,2002:float", text)
 
