@@ -117,7 +117,10 @@ def fade_and_add_(xs: Tensors, fading: Number, ys: Tensors, number: Number) -> N
         return
     factors = spread(fading, xs)
     for k, (x, y) in enumerate(zip(xs, ys, strict=True)):
-        factor = factors[k] if isinstance(factors, list) else x.new_tensor(factors)
+        if isinstance(factors, list):
+            factor = factors[k]
+        else:
+            factor = torch.full((), factors, dtype=x.dtype, device=x.device)
         torch.addcmul(y, x, factor, out=x)
 
 

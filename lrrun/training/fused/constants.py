@@ -8,19 +8,21 @@ import torch
 from torch import Tensor, fx
 from torch._ops import OpOverload
 
+from lrrun.training.fused.tracing import Traced
+
 aten = torch.ops.aten
 
 _OF_SHAPES = {aten.ones_like.default, aten.zeros_like.default, aten.full_like.default}
 """Operations that only look at how their argument is laid out."""
 
 
-def precompute(module: fx.GraphModule) -> None:
+def precompute(traced: Traced) -> None:
     """What depends on no input, or on its shape alone, is computed once."""
-    graph = module.graph
+    graph, constants = traced.graph, traced.constants
     known: dict[fx.Node, Any] = {}
     for node in list(graph.nodes):
         if node.op == "get_attr":
-            known[node] = getattr(module, str(node.target))
+            known[node] = constants[str(node.target)]
         needs = [] if node.target in _OF_SHAPES else node.all_input_nodes
         if node.op != "call_function" or not all(each in known for each in needs):
             continue
@@ -29,13 +31,13 @@ def precompute(module: fx.GraphModule) -> None:
         given = {**known, **{each: _blank(each) for each in node.all_input_nodes if not needs}}
         args, kwargs = fx.map_arg((node.args, node.kwargs), given.__getitem__)
         name = f"constant_{node.name}"
-        module.register_buffer(name, node.target(*args, **kwargs), persistent=False)
+        constants[name] = node.target(*args, **kwargs)
         with graph.inserting_before(node):
-            constant = graph.get_attr(name)
+            constant = graph.create_node("get_attr", name)
         constant.meta["val"] = node.meta["val"]
         node.replace_all_uses_with(constant)
-        known[constant] = getattr(module, name)
-    graph.eliminate_dead_code()
+        known[constant] = constants[name]
+    traced.drop_unused()
 
 
 def is_deterministic(node: fx.Node) -> bool:

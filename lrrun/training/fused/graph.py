@@ -7,6 +7,7 @@ matrix product, memory for each intermediate result.
 
 from __future__ import annotations
 
+import functools
 import operator
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import Tensor, fx
 from torch._ops import OpOverload
 
 from lrrun.training.fused.constants import is_deterministic, precompute
+from lrrun.training.fused.tracing import Traced
 
 aten = torch.ops.aten
 
@@ -36,27 +38,24 @@ _BY_SCALAR = {
 """Operations with a number → the same, which can also be told where to write."""
 
 
-def clean(module: fx.GraphModule, kept: int = 0) -> fx.GraphModule:
-    """The same function with fewer operations; changes `module`, whose shapes are then fixed.
+def clean(traced: Traced, kept: int = 0) -> Traced:
+    """The same function with fewer operations; changes `traced`, whose shapes are then fixed.
 
     All its outputs but the first `kept` get contiguous memory of their own.
     """
-    graph = module.graph
-    graph.eliminate_dead_code()
-    for node in graph.nodes:
+    traced.drop_unused()
+    for node in traced.graph.nodes:
         node.target = _BY_SCALAR.get(node.target, node.target)
-    _drop_no_ops(graph)
-    _add_in_products(graph)
-    _turn_products(graph)
-    _drop_no_ops(graph)
-    precompute(module)
-    _merge_equal(graph)
-    _own_outputs(graph, kept)
-    _work_in_place(graph)
-    graph.eliminate_dead_code()
-    graph.lint()
-    module.recompile()
-    return module
+    _drop_no_ops(traced)
+    _add_in_products(traced)
+    _turn_products(traced)
+    _drop_no_ops(traced)
+    precompute(traced)
+    _merge_equal(traced)
+    _own_outputs(traced.graph, kept)
+    _work_in_place(traced.graph)
+    traced.drop_unused()
+    return traced
 
 
 def _value(node: fx.Node) -> Any:
@@ -67,12 +66,14 @@ def _value(node: fx.Node) -> Any:
 
 def is_view(node: fx.Node) -> bool:
     """Does the node show all or a part of its first argument's elements, in their memory?"""
-    target = node.target
+    return isinstance(node.target, OpOverload) and _shows(node.target)
+
+
+@functools.cache
+def _shows(target: OpOverload) -> bool:
     if target is aten._unsafe_view.default:
         return True
-    if not isinstance(target, OpOverload) or len(target._schema.returns) != 1:
-        return False
-    if target is aten.as_strided.default:
+    if target is aten.as_strided.default or len(target._schema.returns) != 1:
         return False
     alias = target._schema.returns[0].alias_info
     return alias is not None and not alias.is_write
@@ -93,9 +94,9 @@ def _looks_the_same(one: fx.Node, other: fx.Node) -> bool:
     return same
 
 
-def _drop_no_ops(graph: fx.Graph) -> None:
+def _drop_no_ops(traced: Traced) -> None:
     """Views of views that show what an earlier one shows, x · 1, copies into the layout it has."""
-    for node in graph.nodes:
+    for node in traced.graph.nodes:
         if node.target is aten.mul.Tensor and node.args[1] == 1:
             _use_instead(node, node.args[0])
         elif node.target is aten.clone.default and "memory_format" in node.kwargs:
@@ -108,7 +109,7 @@ def _drop_no_ops(graph: fx.Graph) -> None:
                 if _looks_the_same(node, earlier):
                     node.replace_all_uses_with(earlier)
                     break
-    graph.eliminate_dead_code()
+    traced.drop_unused()
 
 
 def _use_instead(node: fx.Node, source: fx.Node) -> None:
@@ -160,29 +161,29 @@ def _transposes(node: fx.Node) -> bool:
     return {each % 3 for each in node.args[1:]} == {1, 2}  # type: ignore[operator]
 
 
-def _turn_products(graph: fx.Graph) -> None:
+def _turn_products(traced: Traced) -> None:
     """Where only its transpose is used, a product is made as (a b)ᵀ = bᵀ aᵀ.
 
     So a weight's gradient has the weight's own layout, and logits that which the loss asks for.
     """
-    for node in graph.nodes:
+    for node in traced.graph.nodes:
         product = node.args[0] if node.args else None
         if not (isinstance(product, fx.Node) and product.target in PRODUCTS):
             continue
         if len(product.users) == 1 and _transposes(node):
             *bias, first, second = product.args
             turned = [
-                _call(graph, node, aten.transpose.int, each, 1, 2)
+                _call(traced.graph, node, aten.transpose.int, each, 1, 2)
                 for each in (*bias, second, first)
             ]
-            node.replace_all_uses_with(_call(graph, node, product.target, *turned))
-    graph.eliminate_dead_code()
+            node.replace_all_uses_with(_call(traced.graph, node, product.target, *turned))
+    traced.drop_unused()
 
 
-def _merge_equal(graph: fx.Graph) -> None:
+def _merge_equal(traced: Traced) -> None:
     """One operation for those that are the same on the same inputs."""
     seen: dict[Any, fx.Node] = {}
-    for node in graph.nodes:
+    for node in traced.graph.nodes:
         getitem = node.target is operator.getitem
         if not getitem and (not is_deterministic(node) or node.target is aten.clone.default):
             continue
@@ -190,12 +191,12 @@ def _merge_equal(graph: fx.Graph) -> None:
         earlier = seen.setdefault(key, node)
         if earlier is not node:
             node.replace_all_uses_with(earlier)
-    graph.eliminate_dead_code()
+    traced.drop_unused()
 
 
-def _add_in_products(graph: fx.Graph) -> None:
+def _add_in_products(traced: Traced) -> None:
     """The sum a b + c as one operation, where c is a bias: (K, 1, ..., 1, O)."""
-    for node in graph.nodes:
+    for node in traced.graph.nodes:
         if node.target is not aten.add.Tensor or len(node.args) != 2 or node.kwargs:
             continue
         for bias, shown in (node.args, node.args[::-1]):
@@ -204,12 +205,14 @@ def _add_in_products(graph: fx.Graph) -> None:
             product = _product_behind(shown)
             if product is not None and _is_bias(bias, node, product):
                 k, _, outputs = _value(product).shape
-                row = _call(graph, node, aten.view.default, bias, [k, 1, outputs])
-                both = _call(graph, node, aten.baddbmm.default, row, *product.args)
+                row = _call(traced.graph, node, aten.view.default, bias, [k, 1, outputs])
+                both = _call(traced.graph, node, aten.baddbmm.default, row, *product.args)
                 shape = list(_value(node).shape)
-                node.replace_all_uses_with(_call(graph, node, aten.view.default, both, shape))
+                node.replace_all_uses_with(
+                    _call(traced.graph, node, aten.view.default, both, shape)
+                )
                 break
-    _drop_no_ops(graph)
+    _drop_no_ops(traced)
 
 
 def _product_behind(node: fx.Node) -> fx.Node | None:

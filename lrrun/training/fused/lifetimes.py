@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -72,12 +73,20 @@ def owner_of(node: fx.Node) -> fx.Node:
 
 def changed_by(node: fx.Node) -> fx.Node | None:
     """The node whose value this one's operation overwrites, if it does, and then stands for."""
-    if not isinstance(node.target, OpOverload):
+    written = _written(node.target) if isinstance(node.target, OpOverload) else None
+    if written is None:
         return None
-    for index, each in enumerate(node.target._schema.arguments):
+    index, name = written
+    found = node.kwargs[name] if name in node.kwargs else node.args[index]
+    return found  # type: ignore[return-value]
+
+
+@functools.cache
+def _written(target: OpOverload) -> tuple[int, str] | None:
+    """Which argument of an operation it writes into, by number and name."""
+    for index, each in enumerate(target._schema.arguments):
         if each.alias_info is not None and each.alias_info.is_write:
-            found = node.kwargs[each.name] if each.name in node.kwargs else node.args[index]
-            return found  # type: ignore[return-value]
+            return index, each.name
     return None
 
 

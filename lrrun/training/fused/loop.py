@@ -56,7 +56,11 @@ class FusedLoop:
         self.stop_requested = stop_requested
         self.step = replicas[0].trainee.step
         self.updates = FusedUpdates(replicas, self.data, stop_requested, states)
-        self.updates.probe(min(self.step, self.timetable.total_steps - 1))
+        limit = self.settings.val_rows
+        count = len(self.data.val)
+        self._val_rows = count if limit is None else min(limit, count)
+        step = min(self.step, self.timetable.total_steps - 1)
+        self.updates.probe(step, min(self._val_rows, self._evaluated_rows))
         self._row_at = replicas[0].row_at
         self._row_began = time.perf_counter()
 
@@ -183,11 +187,10 @@ class FusedLoop:
 
     def _evaluate(self) -> Tensor | None:
         """The sums over the validation set, one entry a replica; None where asked to stop."""
-        source, limit = self.data.val, self.settings.val_rows
-        count = len(source) if limit is None else min(limit, len(source))
         total: Tensor | None = None
-        device, model, ema = self.updates.device, self.updates.model, self.updates.ema
-        for x, y in in_order(source, count, self._evaluated_rows, device):
+        model, ema = self.updates.model, self.updates.ema
+        batches = in_order(self.data.val, self._val_rows, self._evaluated_rows, self.updates.device)
+        for x, y in batches:
             if self.stop_requested():
                 return None
             sums_K = model.evaluate(x, y, ema)

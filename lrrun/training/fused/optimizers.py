@@ -130,10 +130,10 @@ class FusedOptimizer:
         torch._foreach_mul_(self._gradients, spread(share_K, self._gradients))
         return norms_K
 
-    def finite(self) -> Tensor:
-        """Bool (K): are all gradients finite? Their sums tell, as in a solo run."""
-        sums = [grads_KP.sum(1) for grads_KP in self._gradients]
-        return torch.isfinite(torch.stack(sums).sum(0) if sums[1:] else sums[0])
+    def sums(self) -> Tensor:
+        """sums_K of all gradients: finite where they all are, as a solo run tells it."""
+        each_K = [grads_KP.sum(1) for grads_KP in self._gradients]
+        return torch.stack(each_K).sum(0) if each_K[1:] else each_K[0]
 
     @property
     def _gradients(self) -> Tensors:

@@ -11,13 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.func import functional_call, vmap
 from torch.nn import functional as F
 
 from lrrun.training.fused.graph import clean
 from lrrun.training.fused.images import StackedImages
-from lrrun.training.fused.tracing import trace
+from lrrun.training.fused.tracing import Traced, trace
 from lrrun.training.tasks import Classification, Task
 from lrrun.training.trainee import AUTOCAST
 
@@ -41,7 +41,7 @@ class Passes:
     shared_data: bool
     precision: str
 
-    def traced(self, kind: str, *tensors: Tensor) -> fx.GraphModule:
+    def traced(self, kind: str, *tensors: Tensor) -> Traced:
         """The operations of a "step" or an "evaluation" of tensors like these; raises NotFusable
         where one of them has no form for all replicas.
         """

@@ -16,6 +16,7 @@ from torch._ops import OpOverload
 
 from lrrun.training.fused.graph import is_view
 from lrrun.training.fused.lifetimes import Memory, changed_by, last_uses, owner_of, places_of
+from lrrun.training.fused.tracing import Traced
 
 aten = torch.ops.aten
 
@@ -48,7 +49,7 @@ class _Slot:
 
 
 class Program:
-    """`module` with its tensors in place; `program(x, y)` gives its outputs.
+    """`traced` with its tensors in place; `program(x, y)` gives its outputs.
 
     `inputs` are all its inputs but the last two, and are read where they lie; `x` and `y` are
     batches like those of every call, which are copied. `into` says where outputs are written, by
@@ -57,14 +58,14 @@ class Program:
 
     def __init__(
         self,
-        module: fx.GraphModule,
+        traced: Traced,
         inputs: Sequence[Tensor],
         x: Tensor,
         y: Tensor,
         into: Mapping[int, Tensor],
     ) -> None:
         self._x, self._y = torch.empty_like(x), torch.empty_like(y)
-        bound = _Binding(module, [*inputs, self._x, self._y], into)
+        bound = _Binding(traced, [*inputs, self._x, self._y], into)
         self._calls, self._outputs = bound.calls, bound.outputs
 
     def __call__(self, x: Tensor, y: Tensor) -> list[Tensor]:
@@ -81,17 +82,17 @@ class Program:
 
 
 class Compiled:
-    """The same, by kernels that torch.compile makes of the module."""
+    """The same, by kernels that torch.compile makes of it."""
 
     def __init__(
         self,
-        module: fx.GraphModule,
+        traced: Traced,
         inputs: Sequence[Tensor],
         x: Tensor,
         y: Tensor,
         into: Mapping[int, Tensor],
     ) -> None:
-        self._run = torch.compile(module)
+        self._run = torch.compile(traced.module())
         self._inputs, self._into = inputs, into
 
     def __call__(self, x: Tensor, y: Tensor) -> list[Tensor]:
@@ -106,15 +107,15 @@ class _Binding:
     """Goes through a graph once, and decides for every node: known from now on, or a call."""
 
     def __init__(
-        self, module: fx.GraphModule, inputs: Sequence[Tensor], into: Mapping[int, Tensor]
+        self, traced: Traced, inputs: Sequence[Tensor], into: Mapping[int, Tensor]
     ) -> None:
         self.calls: list[Callable[[], object]] = []
         self.outputs: list[Any] = []
         self._values: dict[fx.Node, Any] = {}
-        self._module = module
+        self._constants = traced.constants
         self._memory = Memory(inputs[0].device)
         self._key = inputs[0].device.type.upper()
-        *nodes, end = module.graph.nodes
+        *nodes, end = traced.graph.nodes
         self._places = places_of(end.args[0], into)
         dying = last_uses([*nodes, end])
         given = iter(inputs)
@@ -133,7 +134,7 @@ class _Binding:
 
     def _value(self, node: fx.Node) -> Any:
         if node.op == "get_attr":
-            return operator.attrgetter(str(node.target))(self._module)
+            return self._constants[str(node.target)]
         args, kwargs = self._bound((node.args, node.kwargs))
         shows = node.target is operator.getitem or is_view(node)
         if shows and not isinstance(args[0], _Slot):

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from lrrun.training.fused.arithmetic import along
 from lrrun.training.fused.blocks import blocks_of
@@ -18,11 +18,12 @@ from lrrun.training.fused.ema import FusedEma
 from lrrun.training.fused.passes import Passes
 from lrrun.training.fused.program import Compiled, Program
 from lrrun.training.fused.refusal import NotFusable
+from lrrun.training.fused.tracing import Traced
 from lrrun.training.tasks import Task
 
 
 @functools.lru_cache(maxsize=8)
-def traced_before(stack: Hashable) -> dict[Any, fx.GraphModule]:
+def traced_before(stack: Hashable) -> dict[Any, Traced]:
     """The passes of stacks that are alike in all but their numbers, by the shape of the batch."""
     return {}
 
@@ -117,13 +118,17 @@ class FusedModel:
             found |= block.views(values)
         return {name: found[name] for name in self.names}
 
-    def probe(self, x: Tensor, y: Tensor) -> None:
-        """Trace a step and an evaluation; NotFusable names the operation that cannot be stacked.
+    def probe(self, x: Tensor, y: Tensor, evaluated_rows: int) -> None:
+        """Trace a step of this batch, and an evaluation of so many rows like its first one.
 
-        Changes no weights, buffers or random numbers. The trace for this batch shape is kept.
+        Raises NotFusable, naming the operation that cannot be stacked. Changes no weights, buffers
+        or random numbers. The traces are kept.
         """
         self._pass("step", x, y)
-        self._pass("evaluation", *((x, y) if self.shared_data else (x[0], y[0])))
+        if evaluated_rows:
+            x, y = (each if self.shared_data else each[0] for each in (x, y))
+            x, y = (each[:1].expand(evaluated_rows, *each.shape[1:]) for each in (x, y))
+            self._pass("evaluation", x.contiguous(), y.contiguous())
 
     def gradients(self, batches: Sequence[tuple[Tensor, Tensor]], samples: int) -> Tensor:
         """As Update.gradients: losses_K (own memory), `grads` filled, buffers moved on.
@@ -215,7 +220,7 @@ class FusedModel:
             self._bound[key] = bind(self._graph(key[:-1], inputs, x, y), inputs, x, y, dict(grads))
         return self._bound[key]
 
-    def _graph(self, key: Any, inputs: Sequence[Tensor], x: Tensor, y: Tensor) -> fx.GraphModule:
+    def _graph(self, key: Any, inputs: Sequence[Tensor], x: Tensor, y: Tensor) -> Traced:
         """What a pass does, traced once for all stacks of this architecture."""
         if key not in self._traced:
             self._traced[key] = self._passes.traced(key[0], *inputs, x, y)

@@ -6,6 +6,7 @@ import operator
 import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -32,7 +33,28 @@ _REASONS = {
 _OPERATION = re.compile(r"aten::\w+(?:\.\w+)?")
 
 
-def trace(function: TensorFunction, *tensors: Tensor) -> fx.GraphModule:
+@dataclass(eq=False)
+class Traced:
+    """A function of tensors as a graph of operations, and its constants by their nodes' names."""
+
+    graph: fx.Graph
+    constants: dict[str, Tensor]
+
+    def module(self) -> fx.GraphModule:
+        """The same as a module that can be called, or compiled."""
+        root = nn.Module()
+        for name, value in self.constants.items():
+            root.register_buffer(name, value)
+        return fx.GraphModule(root, self.graph)
+
+    def drop_unused(self) -> None:
+        """Without the operations whose results nobody reads, unless they do something else."""
+        for node in reversed(self.graph.nodes):
+            if not node.users and node.op in ("call_function", "get_attr") and not _acts(node):
+                self.graph.erase_node(node)
+
+
+def trace(function: TensorFunction, *tensors: Tensor) -> Traced:
     """The operations that `function` carries out on tensors of these shapes, free of mutations.
 
     The function is called, with the real tensors; random numbers are put back afterwards. Raises
@@ -46,9 +68,10 @@ def trace(function: TensorFunction, *tensors: Tensor) -> fx.GraphModule:
             sdpa_kernel(SDPBackend.MATH),  # the other kernels have no rule for batching
         ):
             warnings.simplefilter("always")
-            module = _recorded(function, *tensors)
-            if any(_mutates(node) for node in module.graph.nodes):
-                module = _recorded(functionalize(module, remove="mutations"), *tensors)
+            traced = _recorded(function, *tensors)
+            if any(_mutates(node) for node in traced.graph.nodes):
+                free = functionalize(traced.module(), remove="mutations")
+                traced = _recorded(free, *tensors)
     except (torch.OutOfMemoryError, NotFusable):
         raise
     except Exception as error:  # torch has no class of its own for these, and a model may raise any
@@ -59,7 +82,7 @@ def trace(function: TensorFunction, *tensors: Tensor) -> fx.GraphModule:
         if "batching rule" in str(each.message):
             found = _OPERATION.search(str(each.message))
             raise NotFusable(f"{found.group() if found else 'an operation'} has no batched form")
-    return module
+    return traced
 
 
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -134,19 +157,23 @@ def _shown(value: Any) -> Any:
     return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="meta")
 
 
-def _recorded(function: TensorFunction, *tensors: Tensor) -> fx.GraphModule:
+def _recorded(function: TensorFunction, *tensors: Tensor) -> Traced:
     recorder = _Recorder(tensors)
     with recorder:
         outputs = function(*tensors)
     recorder.graph.output([recorder.node(each) for each in outputs])
-    root = nn.Module()
-    for name, value in recorder.constants.items():
-        root.register_buffer(name, value)
-    return fx.GraphModule(root, recorder.graph)
+    return Traced(recorder.graph, recorder.constants)
 
 
 def _mutates(node: fx.Node) -> bool:
     return isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable
+
+
+def _acts(node: fx.Node) -> bool:
+    """Does it change a tensor, or move a random generator on?"""
+    if not isinstance(node.target, torch._ops.OpOverload):
+        return False
+    return _mutates(node) or torch.Tag.nondeterministic_seeded in node.target.tags
 
 
 def _reason(error: Exception) -> str:

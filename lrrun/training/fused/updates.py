@@ -122,10 +122,12 @@ class FusedUpdates:
         """Those that are still on their way."""
         return [each for each, on in zip(self.replicas, self.active, strict=True) if on]
 
-    def probe(self, step: int) -> None:
-        """Raise NotFusable, naming the operation, where an update cannot be made for all."""
+    def probe(self, step: int, evaluated_rows: int) -> None:
+        """Raise NotFusable, naming the operation, where an update, or an evaluation of batches of
+        so many rows, cannot be made for all.
+        """
         batches, _ = next(self.feed.updates(step, step + 1))
-        self.model.probe(*batches[0])
+        self.model.probe(*batches[0], evaluated_rows)
         last = self.replicas[-1].prepared
         if isinstance(last.experiment.model, CustomModel):
             check_faithful(self.model, last.trainee, *batches[0])
@@ -177,16 +179,16 @@ class FusedUpdates:
             losses_K = stretch.losses[at]
             troubles = self.watches.see(losses_K, self.active)
             norms = self._norms()
-            finite = self._finite() if norms is None else torch.isfinite(norms)
+            finite = np.isfinite((self.optimizer.sums() if norms is None else norms).numpy())
             if stretch.norms is not None and norms is not None:
                 stretch.norms[at] = norms.numpy()
             made_K = self._active_K
-            if self._judge(stretch, at, troubles, finite.numpy()):
+            if self._judge(stretch, at, troubles, finite):
                 made_K = self._all_but(troubles)
                 self.model.undo_forward(made_K)
             numbers.give(self.optimizer, at)
             self._step(made_K)
-            if not self.active.any():
+            if stretch.ends and not self.active.any():
                 return
 
     def _unwatched(self, stretch: Stretch, numbers: Numbers, last: int) -> None:
@@ -197,7 +199,7 @@ class FusedUpdates:
         for at, (batches, rows) in enumerate(self._batches(stretch.first, last)):
             losses_K = self.model.gradients(batches, rows)
             norms_K = self._norms()
-            good_K = self.optimizer.finite() if norms_K is None else torch.isfinite(norms_K)
+            good_K = torch.isfinite(self.optimizer.sums() if norms_K is None else norms_K)
             good_K = good_K & torch.isfinite(losses_K) & (losses_K <= limits_K)
             numbers.give(self.optimizer, at)
             self._step(good_K if self._active_K is None else good_K & self._active_K)
@@ -227,10 +229,6 @@ class FusedUpdates:
         if self.clips:
             return self.optimizer.clip(self.max_norms_K)
         return self.optimizer.norms() if self.grad_norm else None
-
-    def _finite(self) -> Tensor:
-        """Bool (K): are all of a replica's gradients finite?"""
-        return self.optimizer.finite()
 
     def _step(self, made_K: Tensor | None) -> None:
         self.optimizer.step(made_K)

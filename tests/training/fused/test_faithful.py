@@ -137,7 +137,7 @@ def assembled(make, dtype=torch.float64, shared=True, precision="fp32"):
     trainee = Trainee.of(models[-1], optimizer, {}, {}, task, CPU, settings)
     shape = (8,) if shared else (2, 8)
     x, y = torch.randn(*shape, 6, dtype=dtype), torch.randint(0, 3, shape)
-    stack.probe(x, y)
+    stack.probe(x, y, len(x))
     return stack, trainee, x, y
 
 

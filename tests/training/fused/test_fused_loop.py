@@ -318,3 +318,12 @@ def test_saving_many_runs_at_once_is_spent_once(monkeypatch: pytest.MonkeyPatch)
     assert spending.allows(7)  # 2 s are spent, 2 more are due, 12 are allowed
     assert spending.allows(7)
     assert spending._spent == 2.0
+
+
+@pytest.mark.parametrize("seeds", [(5, 5), (5, 6)], ids=["shared", "own"])
+def test_what_is_probed_is_what_the_run_evaluates(seeds: tuple[int, ...]) -> None:
+    loop = fused(ready(*([f"seed={seed}"] for seed in seeds)))
+    bound = loop.updates.model._bound
+    (probed,) = (key for key in bound if key[0] == "evaluation")
+    happened(loop, len(seeds))
+    assert [key for key in bound if key[0] == "evaluation"] == [probed]

@@ -63,7 +63,7 @@ def test_a_program_gives_what_its_graph_does_call_after_call(model, kind):
     for _ in range(3):
         x, y = batch(facts)
         with torch.no_grad():
-            wanted = [each.clone() for each in graph(*inputs, x, y)]
+            wanted = [each.clone() for each in graph.module()(*inputs, x, y)]
             found = program(x, y)
         for one, other in zip(found, wanted, strict=True):
             torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-14)

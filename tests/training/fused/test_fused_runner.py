@@ -276,7 +276,7 @@ def test_a_fused_run_with_dropout_cannot_be_verified_and_says_so(tmp_path: Path)
 def test_what_cannot_be_stacked_is_trained_one_by_one_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: FusedModel, x: torch.Tensor, y: torch.Tensor) -> None:
+    def refuse(self: FusedModel, *batch: object) -> None:
         raise NotFusable("aten::nonzero, whose result has a shape of its own")
 
     monkeypatch.setattr(FusedModel, "probe", refuse)
