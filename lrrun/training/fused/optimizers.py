@@ -101,15 +101,15 @@ class FusedOptimizer:
                     self._update_some(group, active_K)
 
     def _update_some(self, group: Group, active_K: Tensor) -> None:
-        idle = _idle(active_K)
-        kept = [each[idle] for each in group.parameters]
-        moments = {name: [each[idle] for each in group.moments[name]] for name in group.moments}
+        rows = _IdleRows(active_K)
+        kept = rows.of(group.parameters)
+        moments = {name: rows.of(group.moments[name]) for name in group.moments}
         counters = dict(group.counters)
         self.rule.update(group)
-        _restore(group.parameters, kept, idle, active_K)
+        rows.put_back(group.parameters, kept)
         for name, tensors in group.moments.items():
-            before = moments.get(name) or [each[idle] for each in group.new_moment(name)]
-            _restore(tensors, before, idle, active_K)
+            before = moments.get(name) or rows.of(group.new_moment(name))
+            rows.put_back(tensors, before)
         for name, value in group.counters.items():
             before_K = counters[name] if name in counters else group.start(name)
             group.counters[name] = choose(active_K, value, before_K)
@@ -201,16 +201,30 @@ class FusedOptimizer:
             group.counters[name] = with_one(number, k, value, count, group.device)
 
 
-def _idle(active_K: Tensor) -> Tensor:
-    """What selects the replicas that are not active; all of them on a device that is not waited
-    for: how many they are is not known there.
+class _IdleRows:
+    """The rows (K', ...) of blocks (K, ...) that replicas which are not active keep.
+
+    On a device that is not waited for nobody knows how many they are: there all rows are kept.
     """
-    if active_K.device.type == "cpu":
-        return (~active_K).nonzero().flatten()
-    return torch.arange(len(active_K), device=active_K.device)
 
+    def __init__(self, active_K: Tensor) -> None:
+        self._active_K = active_K
+        self._indices = self._count()
 
-def _restore(blocks: Tensors, before: Tensors, idle: Tensor, active_K: Tensor) -> None:
-    """Put back what replicas that are not active had before."""
-    for each, old in zip(blocks, before, strict=True):
-        each[idle] = torch.where(along(active_K[idle], old), each[idle], old)
+    def _count(self) -> Tensor | None:
+        on_cpu = self._active_K.device.type == "cpu"
+        return (~self._active_K).nonzero().flatten() if on_cpu else None
+
+    def of(self, blocks: Tensors) -> Tensors:
+        """These rows, in memory of their own."""
+        if self._indices is None:
+            return [each.clone() for each in blocks]
+        return [each.index_select(0, self._indices) for each in blocks]
+
+    def put_back(self, blocks: Tensors, kept: Tensors) -> None:
+        """Make them what they were."""
+        for each, old in zip(blocks, kept, strict=True):
+            if self._indices is None:
+                each.copy_(torch.where(along(self._active_K, each), each, old))
+            else:
+                each.index_copy_(0, self._indices, old)
