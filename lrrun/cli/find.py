@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from lrrun.cli.following import command_line, tell
+from lrrun.cli.garbage import load_training
 from lrrun.cli.options import (
     DEFAULT_RUNS_DIR,
     AllowCode,
@@ -73,6 +74,7 @@ def find(
     from lrrun.training.signals import StopOnSignals
 
     with StopOnSignals() as stop:
+        load_training()
         from lrrun.search.find import Search
         from lrrun.search.find import find as look
 

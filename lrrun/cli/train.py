@@ -18,6 +18,7 @@ from lrrun.cli.following import (
     follow_many,
     tell,
 )
+from lrrun.cli.garbage import load_training
 from lrrun.cli.options import (
     DEFAULT_RUNS_DIR,
     AllowCode,
@@ -89,6 +90,7 @@ def _train_all(
     silent = quiet or json_output
     fuse = fuse and len(experiment.seeds) > 1 and _may_be_fused(experiment)
     with StopOnSignals() as stop:
+        load_training()
         if fuse:
             done = _together(experiment, runs_dir, smoke, silent, stop)
         else:
@@ -97,7 +99,21 @@ def _train_all(
         from lrrun.runlog import strict_json
 
         print(strict_json.dumps([as_data(each) for each in done]))
+    if not silent and len(done) > 1:
+        _print_over_seeds(done)
     return done
+
+
+def _print_over_seeds(done: list[Ended]) -> None:
+    """What the seeds came to together."""
+    from lrrun.analysis.compare import over_seeds
+    from lrrun.render.terminal import make_console
+    from lrrun.runlog.reader import Run
+
+    whole = [each.path for each in done if each.outcome.status == "completed"]
+    found = over_seeds([Run.open(path).summary for path in whole])
+    if found:
+        make_console().print(found, soft_wrap=True, markup=False)
 
 
 def _may_be_fused(experiment: Experiment) -> bool:
