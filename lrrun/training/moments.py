@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 
 import numpy as np
@@ -39,11 +40,11 @@ def after(steps: Steps, step: int) -> int | None:
     >>> after(np.array([10, 20]), 10)
     20
     """
-    k = int(np.searchsorted(steps, step, side="right"))
+    k = bisect_right(steps, step)
     return int(steps[k]) if k < len(steps) else None
 
 
 def among(steps: Steps, step: int) -> bool:
     """Is `step` one of them?"""
-    k = int(np.searchsorted(steps, step))
+    k = bisect_left(steps, step)
     return k < len(steps) and bool(steps[k] == step)
