@@ -105,10 +105,11 @@ class Incident:
     """Something that a run survived and that its record must not hide.
 
     `skip`: the update of `step` was not made. `rewind`: after `step` the run went back to step
-    `to`, from where every LR is multiplied by `factor`, on top of earlier rewinds.
+    `to`, from where every LR is multiplied by `factor`, on top of earlier rewinds. `fallback`: from
+    about `step` on the run is computed in another way than was chosen for it, and slower.
     """
 
-    kind: Literal["skip", "rewind"]
+    kind: Literal["skip", "rewind", "fallback"]
     step: int
     sentence: str
     to: int | None = None

@@ -106,11 +106,11 @@ def lrrun(*overrides: str) -> Callable[[str, Path, Marks], Told]:
 
     def contender(name: str, folder: Path, marks: Marks) -> Told:
         from lrrun.config.reading import load_experiment
-        from lrrun.records import EpochRecord, Outcome
+        from lrrun.records import EpochRecord, Incident, Notice, Outcome
         from lrrun.training.runner import Started, run
 
         experiment = load_experiment(folder / f"{name}.yaml", overrides, allow_code=True)
-        told: Told = {}
+        told: Told = {"said": []}
         with tempfile.TemporaryDirectory() as runs:
             for event in run(experiment, Path(runs)):
                 if isinstance(event, Started):
@@ -121,6 +121,8 @@ def lrrun(*overrides: str) -> Callable[[str, Path, Marks], Told]:
                     told["train_loss"] = event.train_loss
                 elif isinstance(event, Outcome):
                     told["steps"] = event.step
+                elif isinstance(event, Incident | Notice):
+                    told["said"].append(event.sentence)
         return told
 
     return contender
@@ -135,6 +137,7 @@ PLAIN: dict[str, Callable[[Loaded, Marks], Told]] = {
 }
 OURS = {
     "lrrun": lrrun(),
+    "lrrun, not captured": lrrun("train.cuda_graph=false"),
     "lrrun, grad_norm": lrrun("train.grad_norm=true"),
     "lrrun, compile": lrrun("train.compile=true"),
 }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -126,7 +126,33 @@ ON_GPU = {
     )
 }
 
-ALL = {**WORKLOADS, **SWEPT, **ON_GPU}
+_TINY = {
+    "digits-gpu": ({"name": "mlp", "hidden": [8]}, {**DIGITS, "batch_size": 720}),
+    "resnet-gpu": (
+        {"name": "resnet", "depth": 8},
+        {**IMAGES, "rows": 64, "val_rows": 16, "batch_size": 32},
+    ),
+    "gpt-gpu": (
+        {"name": "gpt", "layers": 1, "heads": 2, "width": 8},
+        {**TEXT, "max_bytes": 20_000, "context": 16, "batch_size": 512},
+    ),
+}
+
+DRY = {
+    f"{name}-dry": replace(
+        ON_GPU[name],
+        name=f"{name}-dry",
+        model=model,
+        dataset=dataset,
+        epochs=2,
+        warmup=1,
+        device="cpu",
+    )
+    for name, (model, dataset) in _TINY.items()
+}
+"""The same on the CPU, so small that they show nothing but that it all runs."""
+
+ALL = {**WORKLOADS, **SWEPT, **ON_GPU, **DRY}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from lrrun.config.base import Section
-from lrrun.config.fields import Count, LengthField, TokensField
+from lrrun.config.fields import DEVICE, Count, LengthField, TokensField
 from lrrun.units import Length
 
 
@@ -42,7 +42,7 @@ class Train(Section):
     """The horizon in training tokens (300M), for datasets of text."""
     scale: Annotated[float, Field(gt=0, le=1000)] = 1.0
     """Shrink or stretch the run, and every length of its schedule, to this multiple."""
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=DEVICE)] = "auto"
     """auto, cpu, cuda, cuda:1 or mps; auto takes cuda, then mps, then cpu."""
     evaluate: LengthField | None = None
     """How often to evaluate; by default at every epoch's end. Always at the end of the run."""
@@ -62,8 +62,8 @@ class Train(Section):
     """Compile the training step (10 to 20 seconds, once); auto does so for runs of 100,000 updates
     and more where a compiler is found."""
     cuda_graph: bool | Literal["auto"] = "auto"
-    """Launch all kernels of a step's forward and backward pass at once, on CUDA and for built-in
-    models; auto does so where the step is small."""
+    """Launch all kernels of an update at once, on CUDA; auto does so for built-in models whose
+    steps are small, true for any model whose forward pass is the same at every call."""
     grad_norm: bool = False
     """Log the gradients' norm at every step and epoch."""
     log_every: Count = 1

@@ -21,7 +21,7 @@ Result = TypeVar("Result")
 
 def make(maker: Callable[..., Any], groups: list[dict[str, Any]], **arguments: Any) -> Any:
     """What `maker(groups, **arguments)` makes; an optimizer of torch's without its compiler."""
-    if not (isinstance(maker, type) and _is_of_torch(maker)):
+    if not (isinstance(maker, type) and is_of_torch(maker)):
         return maker(groups, **arguments)
     optimizer: Any = object.__new__(maker)
     own = vars(optimizer)
@@ -38,7 +38,7 @@ def bare(method: Callable[Arguments, Result]) -> Callable[Arguments, Result]:
     >>> bare(make(torch.optim.SGD, [{"params": [weight]}], lr=0.1).state_dict)()["state"]
     {}
     """
-    if not isinstance(method, MethodType) or not _is_of_torch(method.__func__):
+    if not isinstance(method, MethodType) or not is_of_torch(method.__func__):
         return method
     return MethodType(inspect.unwrap(method.__func__), method.__self__)
 
@@ -66,5 +66,6 @@ def bare_step(optimizer: Optimizer) -> Callable[[], object]:
     return update
 
 
-def _is_of_torch(thing: Callable[..., object]) -> bool:
+def is_of_torch(thing: Callable[..., object]) -> bool:
+    """Is it one of torch's own optimizers, or a method of one?"""
     return f"{thing.__module__}.".startswith("torch.optim.")

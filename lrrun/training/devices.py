@@ -16,27 +16,35 @@ def resolve_device(written: str) -> torch.device:
     Raises ConfigError at `train.device` when the machine does not have it.
     """
     if written == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        return torch.device(available_devices()[0])
     device = torch.device(written)
     if device.type == "cuda":
-        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        absent = (device.index or 0) >= found
+        absent = (device.index or 0) >= _cuda_devices()
     else:
         absent = device.type == "mps" and not torch.backends.mps.is_available()
     if absent:
         have = ", ".join(available_devices())
         text = f"{written} is not available here (torch {torch.__version__}); use one of: {have}"
         raise ConfigError([Problem(("train", "device"), text)])
+    if device.type == "cuda":  # with a number, as tensors name the device that they are on
+        return torch.device("cuda", device.index or 0)
     return device
+
+
+def is_waited_for(device: torch.device) -> bool:
+    """Is every operation done when the call returns? Then a look at a number costs nothing."""
+    return device.type == "cpu"
 
 
 def available_devices() -> list[str]:
     """The devices of this machine, best first."""
-    cuda = [f"cuda:{k}" for k in range(torch.cuda.device_count())]
+    cuda = [f"cuda:{k}" for k in range(_cuda_devices())]
     mps = ["mps"] if torch.backends.mps.is_available() else []
     return [*cuda, *mps, "cpu"]
+
+
+def _cuda_devices() -> int:
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def available_cores() -> int:

@@ -6,6 +6,7 @@ both. Learning rates are no part of it, so that a changing one makes nothing ane
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -21,7 +22,7 @@ from lrrun.training.chance import chance, restore_chance
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Graph = Callable[..., tuple[Tensor, ...]]
-"""(weights, buffers, x, y, weight of the loss) → the weighted loss, then its gradients."""
+"""(x, y, weight of the loss) → the weighted loss, then its gradients."""
 
 
 class TracedGradients:
@@ -49,6 +50,7 @@ class TracedGradients:
         self.buffers = dict(model.named_buffers())
         self._graphs: dict[tuple[torch.Size, torch.Size], Graph] = {}
         self._weights = [each.detach() for each in self.parameters.values()]
+        self._buffers = [*self.buffers.values()]
 
     def __call__(self, x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
         """`weight` is a scalar on the batch's device; gradients are added to those that are there.
@@ -58,7 +60,7 @@ class TracedGradients:
         """
         graph = self.graph(x, y, weight)
         with torch.no_grad():
-            loss, *gradients = graph(self._weights, [*self.buffers.values()], x, y, weight)
+            loss, *gradients = graph(x, y, weight)
             for parameter, gradient in zip(self.parameters.values(), gradients, strict=True):
                 if parameter.grad is not None:
                     parameter.grad += gradient
@@ -76,24 +78,31 @@ class TracedGradients:
         shapes = x.shape, y.shape
         if shapes not in self._graphs:
             before = chance(x.device)
-            buffers = [*self.buffers.values()]
-            kept = [each.clone() for each in buffers]
+            kept = [each.clone() for each in self._buffers]
             with torch.no_grad():
                 try:
-                    self._graphs[shapes] = self._made(self._weights, buffers, x, y, weight)
+                    self._graphs[shapes] = self._made(x, y, weight)
                 finally:
-                    for buffer, old in zip(buffers, kept, strict=True):
+                    for buffer, old in zip(self._buffers, kept, strict=True):
                         buffer.copy_(old)
                     restore_chance(before, x.device)
         return self._graphs[shapes]
 
-    def _made(self, *inputs: Any) -> Graph:
+    @property
+    def failed(self) -> str | None:
+        """Why batches of some shape could not be captured."""
+        graphs = [each for each in self._graphs.values() if isinstance(each, Captured)]
+        return next((each.failed for each in graphs if each.failed), None)
+
+    def _made(self, *batch: Tensor) -> Graph:
+        inputs = (self._weights, self._buffers, *batch)
         graph: Graph = make_fx(self._step())(*inputs)
         if self.compiles:
             graph = _compiled(graph, inputs)
-        return Captured(graph, *inputs) if self.captures else graph
+        graph = functools.partial(graph, self._weights, self._buffers)
+        return Captured(graph, batch) if self.captures else graph
 
-    def _step(self) -> Graph:
+    def _step(self) -> Callable[..., tuple[Tensor, ...]]:
         def loss_of(
             weights: list[Tensor], buffers: list[Tensor], x: Tensor, y: Tensor, weight: Tensor
         ) -> Tensor:

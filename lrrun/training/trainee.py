@@ -28,7 +28,8 @@ class Trainee:
     `schedules` has one entry a param group, by name and in the optimizer's order; `co_schedules`
     are of the momentum and the weight decay, and `driven` names all that is scheduled beside the
     LR, in the order of the log's columns. `forward` is the model as it is called, `traced` what
-    takes the place of a forward and a backward pass where these are one graph.
+    takes the place of a forward and a backward pass where these are one graph; `captured_whole`
+    says that the whole update is to be one.
     """
 
     model: nn.Module
@@ -42,6 +43,7 @@ class Trainee:
     scaler: torch.amp.GradScaler | None = None
     forward: Any = None
     traced: TracedGradients | None = None
+    captured_whole: bool = False
     driven: tuple[str, ...] = ()
     step: int = 0
     samples: int = 0
@@ -84,6 +86,25 @@ class Trainee:
             self.model, self.task.loss, self.autocast, compiles=compiles, captures=captures
         )
         return self.traced
+
+    def average(self) -> None:
+        """Take the weights into their moving average, where there is one.
+
+        As AveragedModel does, which waits for the device at every update but the first.
+        """
+        ema = self.ema
+        if ema is None:
+            return
+        if ema.n_averaged == 0:
+            ema.update_parameters(self.model)  # begins as a copy
+            return
+        with torch.no_grad():
+            averages: list[Tensor] = [*ema.module.parameters()]
+            weights: list[Tensor] = [*self.model.parameters()]
+            ema.multi_avg_fn(averages, weights, ema.n_averaged)  # type: ignore[misc]
+            for average, buffer in zip(ema.module.buffers(), self.model.buffers(), strict=True):
+                average.copy_(buffer)
+        ema.n_averaged += 1
 
     def autocast(self) -> AbstractContextManager[Any]:
         """The context of a forward pass: mixed precision where the config asks for it."""

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lrrun.config.clock import Clock
 from lrrun.config.experiment import Experiment
 from lrrun.config.models import CustomModel
-from lrrun.errors import EnvironmentFault
+from lrrun.errors import EnvironmentFault, LrrunError
+from lrrun.training.captured import reason
 from lrrun.training.datasets import Splits
 from lrrun.training.devices import available_cores
 from lrrun.training.trainee import Trainee
+from lrrun.training.whole_step import can_be_whole
+
+if TYPE_CHECKING:
+    from lrrun.training.traced import TracedGradients
 
 SMALL_STEP_FLOPS = 2e8
 """Below this much work a step, a second thread costs more in waiting than it saves."""
@@ -62,28 +67,51 @@ def tune(
     rows = min(experiment.dataset.batch_size, len(data.train))
     samples = rows * (data.facts.tokens_per_row or 1)
     compiled = choose_compiling(settings.compile, clock.units.total_steps, device, before.compiled)
-    threads = torch.get_num_threads()
-    if isinstance(experiment.model, CustomModel):  # its forward pass may differ from call to call
-        trainee.forward = torch.compile(trainee.model) if compiled else trainee.model
-        return Tuning(threads, compiled, False), ()
-    one_batch = settings.accumulate == 1 and "batch_size" not in trainee.driven
-    captured = one_batch and choose_capturing(
-        settings.cuda_graph, trainee.model, samples, device, before.captured
-    )
-    notices: tuple[str, ...] = ()
+    custom = isinstance(experiment.model, CustomModel)  # may do something else at every call
+    if custom and compiled:
+        trainee.forward = torch.compile(trainee.model)
+    captured, why_not = False, None
+    if settings.cuda_graph is True or not custom:
+        captured = choose_capturing(
+            settings.cuda_graph, trainee.model, samples, device, before.captured
+        )
     if captured:
-        first = data.train.batch(torch.arange(rows, device=device))
-        try:
-            trainee.trace(compiled, captures=True).graph(*first, torch.ones((), device=device))
-        except RuntimeError as error:
-            captured = False
-            reason = (str(error).strip().splitlines() or [""])[0]
-            notices = (f"the step is not captured as a CUDA graph: {reason}",)
-    if not captured:
+        trainee.captured_whole = can_be_whole(trainee)
+        why_not = _beyond_capture(trainee, settings.accumulate)
+        if why_not is None:
+            traced = trainee.trace(compiled, captures=not trainee.captured_whole)
+            if not before.captured:  # else it could be traced before
+                first = data.train.batch(torch.arange(rows, device=device))
+                why_not = _untraceable(traced, *first)
+    if why_not is not None or not captured:
+        captured = trainee.captured_whole = False
         trainee.traced = None
-        if compiled:
+        if compiled and not custom:
             trainee.trace(compiled, captures=False)
-    return Tuning(threads, compiled, captured), notices
+    said = f"the step is not captured as a CUDA graph: {why_not}"
+    return Tuning(torch.get_num_threads(), compiled, captured), (said,) if why_not else ()
+
+
+def _beyond_capture(trainee: Trainee, accumulate: int) -> str | None:
+    """What of a run no graph can hold, or None."""
+    if "batch_size" in trainee.driven:
+        return "the batch size is scheduled"
+    if trainee.forward is not trainee.model:
+        return "the model is somebody's own, and compiled"
+    if accumulate > 1 and not trainee.captured_whole:
+        return "gradients are accumulated, and the update cannot be captured with them"
+    return None
+
+
+def _untraceable(traced: TracedGradients, x: Tensor, y: Tensor) -> str | None:
+    """Why a model cannot be traced; None where it can. Raises EnvironmentFault of the compiler."""
+    try:
+        traced.graph(x, y, torch.ones((), device=x.device))
+    except LrrunError:
+        raise
+    except Exception as error:  # torch has no class of its own for it, and a model may raise any
+        return reason(error)
+    return None
 
 
 def choose_threads(

@@ -77,7 +77,8 @@ class Update:
         trainee = self.trainee
         if trainee.traced is not None:
             scale = None if trainee.scaler is None else trainee.scaler.scale(self._one)
-            loss = trainee.traced(x, y, (self._one if scale is None else scale) * share)
+            weight = self._one if scale is None else scale
+            loss = trainee.traced(x, y, weight if share == 1.0 else weight * share)
             return loss if scale is None else loss / scale
         with trainee.autocast():
             loss = trainee.task.loss(trainee.forward(x), y)
@@ -101,17 +102,17 @@ class Update:
                 self._step()
         else:
             norm, made = self._apply_scaled(trainee.scaler)
-        if made and trainee.ema is not None:
-            trainee.ema.update_parameters(trainee.model)
+        if made:
+            trainee.average()
         return norm if self.grad_norm else None, made
 
-    def apply_unseen(self, loss: Tensor, limit: float) -> tuple[Tensor | None, Tensor]:
+    def apply_unseen(self, loss: Tensor, limit: float | Tensor) -> tuple[Tensor | None, Tensor]:
         """Make the update without waiting for the device; was it a good one?
 
         It is where loss and gradients are finite and the loss is at most `limit`. Both results stay
         on the device. Where bad updates are to be skipped the decision stays there, too: the step
-        is computed in any case, and what it changed is put back. (A counter that an optimizer keeps
-        on the CPU, as Adam does unless it is fused or capturable, goes on counting.) Elsewhere a
+        is computed in any case, and what it changed is put back. (What is counted on the CPU goes
+        on: a moving average's updates, and Adam's unless it is fused or capturable.) Elsewhere a
         bad update ends the run's state, which nobody saves.
         """
         norm = self._clip()
@@ -120,8 +121,7 @@ class Update:
         good = torch.isfinite(norm) & torch.isfinite(loss) & (loss <= limit)
         before = {each: each.clone() for each in self._changed()} if self._undoes else {}
         self._step()
-        if self.trainee.ema is not None:
-            self.trainee.ema.update_parameters(self.trainee.model)
+        self.trainee.average()
         if self._undoes:
             with torch.no_grad():
                 for tensor in self._changed():
@@ -142,11 +142,11 @@ class Update:
         yield from self.parameters
         states: Sequence[dict[str, Any]] = list(self.trainee.optimizer.state.values())
         for value in (value for state in states for value in state.values()):
-            if isinstance(value, Tensor) and value.device == self.trainee.device:
+            if isinstance(value, Tensor) and value.device.type == self.trainee.device.type:
                 yield value
         if self.trainee.ema is not None:
-            yield from self.trainee.ema.parameters()
-            yield from self.trainee.ema.buffers()
+            yield from self.trainee.ema.module.parameters()
+            yield from self.trainee.ema.module.buffers()
 
     def _apply_scaled(self, scaler: torch.amp.GradScaler) -> tuple[Tensor | None, bool]:
         for _ in range(MAX_RETRIES):

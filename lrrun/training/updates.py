@@ -10,12 +10,14 @@ from torch import Tensor
 
 from lrrun.config.train import Train
 from lrrun.records import Incident, StepRecord
+from lrrun.training.devices import is_waited_for
 from lrrun.training.feed import Feed
 from lrrun.training.rates import Cut, Rates
 from lrrun.training.tally import Tally
 from lrrun.training.trainee import Trainee
 from lrrun.training.update import Update
 from lrrun.training.watch import DivergenceWatch, Trouble
+from lrrun.training.whole_step import WholeStep
 
 SKIPS_IN_A_ROW = 10
 """More skipped updates than this one after another are a divergence: no batch is to blame."""
@@ -28,8 +30,9 @@ class Updates:
 
     On the CPU, where reading a loss costs nothing, each loss and its gradients are looked at before
     the update is made; so they are under fp16, whose scaler waits for the device anyway. Elsewhere
-    nothing waits, and a stretch is looked at when it is over. A skipped update is a step like any
-    other for schedule and data: both stay functions of the step.
+    nothing waits, and a stretch is looked at when it is over; but where updates may be skipped, the
+    first one is looked at before: it makes the optimizer's state. A skipped update is a step like
+    any other for schedule and data: both stay functions of the step.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Updates:
         self.stop_requested = stop_requested
         self.cuts = cuts
         self.update = Update(trainee, settings)
+        self.whole = WholeStep(self.update) if trainee.captured_whole else None
         self.watch = DivergenceWatch(settings.divergence_factor, settings.spike_factor)
         self.tally = Tally()
         self.skips = 0
@@ -52,6 +56,7 @@ class Updates:
         self.trail = ""
         """A hash over which rows every update so far has taken."""
         self._may_skip = settings.on_divergence == "skip"
+        self._fell_back = False
 
     def make(self, last: int) -> tuple[Rows, Trouble | None]:
         """Make the updates up to, without, step `last`: their records, and what went wrong.
@@ -62,10 +67,12 @@ class Updates:
         begun = time.perf_counter()
         first = self.trainee.step
         rates = self._rates(first, last)
-        waits = self.trainee.device.type == "cpu" or self.trainee.scaler is not None
-        done = self._watched(rates, last) if waits else self._unwatched(rates, last)
+        if is_waited_for(self.trainee.device) or self.trainee.scaler is not None:
+            rows, trouble = self._watched(rates, last)
+        else:
+            rows, trouble = self._hardly_watched(rates, last)
         self.tally.training_seconds += time.perf_counter() - begun
-        return done
+        return [*self._fallback(), *rows], trouble
 
     def first_update(self) -> tuple[float, float]:
         """Make the run's first update alone: its loss, and the norm of its gradients."""
@@ -76,7 +83,7 @@ class Updates:
 
     def _watched(self, rates: Rates, last: int) -> tuple[Rows, Trouble | None]:
         rows: Rows = []
-        for step in range(rates.first, last):
+        for step in range(self.trainee.step, last):
             if self.stop_requested():
                 break
             tensor, samples = self._gradients(rates, step)
@@ -93,20 +100,37 @@ class Updates:
             self._advance(step, samples)
         return rows, None
 
+    def _hardly_watched(self, rates: Rates, last: int) -> tuple[Rows, Trouble | None]:
+        """Without waiting for the device, once an update was made where some may be skipped."""
+        rows: Rows = []
+        while self._may_skip and self.skips == self.trainee.step < last:
+            told, trouble = self._watched(rates, self.trainee.step + 1)
+            rows += told
+            if trouble is not None or not told:
+                return rows, trouble
+        told, trouble = self._unwatched(rates, last)
+        return [*rows, *told], trouble
+
     def _unwatched(self, rates: Rates, last: int) -> tuple[Rows, Trouble | None]:
         """What counts as a spike is, for the whole stretch, what does before its first update."""
         seen: list[Tensor] = []
-        limit = self.watch.limit
-        for step in range(rates.first, last):
+        limit, begin = self.watch.limit, self.trainee.step
+        numbers = self._numbers(rates, limit)
+        for step in range(begin, last):
             if self.stop_requested():
                 break
-            loss, samples = self._gradients(rates, step)
-            norm, good = self.update.apply_unseen(loss, limit)
-            seen.append(torch.stack([loss, loss if norm is None else norm, good.to(loss.dtype)]))
+            if self.whole is None:
+                loss, samples = self._gradients(rates, step)
+                norm, good = self.update.apply_unseen(loss, limit)
+                told = torch.stack([loss, loss if norm is None else norm, good.to(loss.dtype)])
+            else:
+                batches, samples = self._batches(rates, step)
+                told = self.whole(batches, numbers[step - rates.first]).clone()
+            seen.append(told)
             self._advance(step, samples)
         rows: Rows = []
         values = torch.stack(seen).tolist() if seen else []
-        for step, (value, norm_, good_) in enumerate(values, start=rates.first):
+        for step, (value, norm_, good_) in enumerate(values, start=begin):
             trouble = self.watch.see(value, limit)
             if trouble is None and not good_:
                 trouble = self._bad_gradients()
@@ -115,6 +139,22 @@ class Updates:
                 return rows, trouble
         return rows, None
 
+    def _numbers(self, rates: Rates, limit: float) -> Tensor:
+        """What a captured update reads on the device: a row for each step of the stretch."""
+        if self.whole is None:
+            return torch.empty(0)
+        rows = [(*lrs, limit) for lrs in rates.lr]
+        return torch.tensor(rows, dtype=torch.float64, device=self.trainee.device)
+
+    def _fallback(self) -> Rows:
+        """Say once that a capture has failed."""
+        source = self.whole or self.trainee.traced
+        if self._fell_back or source is None or source.failed is None:
+            return []
+        self._fell_back = True
+        text = f"the step is not captured as a CUDA graph: {source.failed}"
+        return [Incident("fallback", self.trainee.step, text)]
+
     def _rates(self, first: int, last: int) -> Rates:
         trainee = self.trainee
         plan = self.feed.plan if "batch_size" in trainee.driven else None
@@ -122,9 +162,14 @@ class Updates:
 
     def _gradients(self, rates: Rates, step: int) -> tuple[Tensor, int]:
         """The loss of update `step`, its gradients ready, and its rows' number."""
+        batches, samples = self._batches(rates, step)
+        return self.update.gradients(batches, samples), samples
+
+    def _batches(self, rates: Rates, step: int) -> tuple[list[tuple[Tensor, Tensor]], int]:
+        """What update `step` learns from, its rates set, and its rows' number."""
         batches, samples = self.feed.batches(step)
         self.update.set_rates(rates.lr_at(step), rates.driven_at(step))
-        return self.update.gradients(batches, samples), samples
+        return batches, samples
 
     def _bad_gradients(self) -> Trouble:
         scaled = self.trainee.scaler is not None

@@ -10,7 +10,7 @@ import torch
 from lrrun.config.reading import experiment_from_text
 from lrrun.errors import EnvironmentFault
 from lrrun.records import Outcome, StepRecord
-from lrrun.training import traced, tuning
+from lrrun.training import tuning
 from lrrun.training.loop import Loop
 from lrrun.training.preparation import prepare
 from lrrun.training.tuning import (
@@ -29,7 +29,7 @@ model: {name: mlp, hidden: [16]}
 dataset: {name: digits, batch_size: 500}
 optimizer: {name: sgd, lr: 0.05, momentum: 0.9}
 scheduler: {name: cosine, warmup: 2}
-train: {steps: 8, threads: 1}
+train: {steps: 8, threads: 1, device: cpu}
 """
 
 
@@ -166,39 +166,6 @@ def test_small_steps_on_cuda_are_captured_and_nothing_else():
     assert not choose_capturing(False, small, 64, CUDA, True)
     assert choose_capturing("auto", large, 512, CUDA, recorded=True)
     assert not choose_capturing(True, small, 64, CPU, None)
-
-
-def test_a_step_that_cannot_be_captured_is_named_and_trained_as_it_is(monkeypatch, tmp_path):
-    monkeypatch.setattr(tuning, "choose_capturing", lambda *_: True)
-
-    def refuse(*_):
-        raise RuntimeError("operation not permitted when stream is capturing\nmore")
-
-    monkeypatch.setattr(traced, "Captured", refuse)
-    plain, _, _ = train()
-    losses, _, loop = train("train.steps=8")
-    assert loop.trainee.traced is None
-    assert losses == plain
-    ready = prepare(experiment_from_text(CONFIG))
-    assert ready.tuning.captured is False
-    (notice,) = ready.notices
-    assert notice.endswith("CUDA graph: operation not permitted when stream is capturing")
-
-
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("overrides", [(), RESNET, ("model.dropout=0.5",)])
-def test_a_captured_step_trains_like_an_eager_one(overrides):
-    losses, weights, _ = train("train.device=cuda", "train.cuda_graph=false", *overrides)
-    captured, captured_weights, loop = train(
-        "train.device=cuda", "train.cuda_graph=true", *overrides
-    )
-    assert loop.trainee.traced.captures
-    if "model.dropout=0.5" in overrides:
-        assert len(set(captured)) == len(captured)
-        return
-    assert captured == pytest.approx(losses, rel=1e-4)
-    for name, expected in weights.items():
-        torch.testing.assert_close(captured_weights[name], expected, rtol=1e-3, atol=1e-4)
 
 
 def test_threads_follow_the_environment_then_the_config_then_the_work(monkeypatch):
