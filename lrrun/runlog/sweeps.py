@@ -6,6 +6,7 @@
       trial-0001-1/  the trials' runs, ordinary run folders
 
 While the sweep runs, rows stand in the order in which trials ended; once it is finished, by number.
+A row that a power cut takes is written again from its run, which is on the disk before it.
 """
 
 from __future__ import annotations
@@ -108,22 +109,25 @@ class SweepWriter:
             raise
 
     def write(self, row: Row) -> None:
-        """Add the row of a trial that has ended; it is on the disk when this returns."""
-        if self._log is None:
-            raise ValueError(f"{self.path} is closed")
-        self._log.append(self._text(row))
-        self._log.sync()
+        """Add the row of a trial that has ended; `plan` and `finish` wait for it."""
+        self._table.append(self._text(row))
         self.rows[row.trial] = row
 
     def plan(self, text: str) -> None:
-        """Replace the plan."""
+        """Replace the plan; the rows that it was made from are on the disk before it."""
+        self._table.sync()
         files.write_text(self.path / PLAN, text)
 
     def finish(self) -> None:
-        """Bring the rows into the order of their numbers: equal sweeps leave equal tables."""
+        """Bring the rows into the order of their numbers: equal sweeps leave equal tables.
+
+        They are all on the disk when this returns.
+        """
         if list(self.rows) != sorted(self.rows):
             self.rows = {number: self.rows[number] for number in sorted(self.rows)}
             self._rewrite()
+        else:
+            self._table.sync()
 
     def close(self) -> None:
         """Give file and lock back; a second call does nothing."""
@@ -133,6 +137,12 @@ class SweepWriter:
         finally:
             self._log = None
             self._lock.release()
+
+    @property
+    def _table(self) -> Log:
+        if self._log is None:
+            raise ValueError(f"{self.path} is closed")
+        return self._log
 
     def _rewrite(self) -> None:
         if self._log is not None:
@@ -173,6 +183,7 @@ def read_plan(path: Path) -> str:
 def read_rows(path: Path) -> list[Row]:
     """The trials that have ended, in the table's order; an unfinished last line is left out.
 
+    So is what follows zeros, which a power cut may leave in place of rows nobody waited for.
     Raises UnusableFile, with `file:line`, for a row that is broken or a trial that stands twice.
     """
     file = path / TABLE
@@ -180,7 +191,8 @@ def read_rows(path: Path) -> list[Row]:
         text = files.read_bytes(file, _LIMIT_BYTES).decode(errors="replace")
     except FileNotFoundError:
         raise UnusableFile(f"{file}: missing; expected the table of a sweep") from None
-    whole = text[: text.rfind("\n") + 1]
+    before_zeros = text.partition("\0")[0]
+    whole = before_zeros[: before_zeros.rfind("\n") + 1]
     header, *lines = list(csv.reader(io.StringIO(whole))) or [[]]
     if not {*_FIRST, *_ENDED, *_LAST} <= set(header):
         raise UnusableFile(f"{file}:1: expected a header with trial, status, sentence and folder")
