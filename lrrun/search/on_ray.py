@@ -20,23 +20,30 @@ _ANSWER_SECONDS = 10.0
 _STOP_SECONDS = 30.0
 """How long a worker that is asked to stop has for its checkpoint."""
 
+_ALIKE = "every machine of the cluster needs the same Python, with the same lrrun and its extras"
+_NOT_JOINED = (
+    "something listens there: is it the head of a Ray cluster, of this Ray's version? One that "
+    "asks for a token is joined with RAY_AUTH_MODE=token"
+)
+
 
 class OnRay:
     """A chunk is a task; as many run at a time as the cluster has room for.
 
-    Without an address a Ray of this machine is started, and ended with the sweep. The runs' folder
-    lies where all machines see it, under the same path. A worker that is killed costs its chunk
-    alone, which is trained again.
+    Without an address, RAY_ADDRESS names the cluster; where that is empty, a Ray of this machine is
+    started, and ended with the sweep. The runs' folder lies where all machines see it, under the
+    same path. A worker that is killed costs its chunk alone, which is trained again.
     """
 
     def __init__(self, address: str | None = None) -> None:
+        os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # those of tasks that were left
         try:
             import ray
         except ImportError:
             instead = "use --processes N on this machine"
             raise MissingExtra("--ray", "Ray", "ray", instead) from None
         self._ray: Any = ray
-        self.address = address
+        self.address = address or os.environ.get("RAY_ADDRESS") or None
 
     @property
     def workers(self) -> int:
@@ -84,7 +91,8 @@ class OnRay:
                 self._ray.init(address=self.address, **quiet)
         except (OSError, RuntimeError, ValueError) as error:
             where = self.address or "this machine"
-            raise EnvironmentFault(f"cannot reach Ray on {where}: {error}") from error
+            hint = "" if self.address is None or isinstance(error, OSError) else f"; {_NOT_JOINED}"
+            raise EnvironmentFault(f"cannot reach Ray on {where}: {error}{hint}") from error
 
     def _gpus(self) -> int:
         return 1 if self._ray.cluster_resources().get("GPU") else 0
@@ -109,8 +117,11 @@ class OnRay:
             yield from self._ray.get(task)
         except (errors.TaskCancelledError, KeyboardInterrupt):
             return
-        except EnvironmentFault:
-            raise
+        except EnvironmentFault as error:  # Ray's own kind of it, whose text is a traceback
+            raise EnvironmentFault(_reason(error)) from error
+        except errors.RayTaskError as error:
+            text = f"a Ray worker cannot train: {_reason(error)}; {_ALIKE}"
+            raise EnvironmentFault(text) from error
         except errors.RayError as error:
             if stop.requested():
                 return
@@ -118,6 +129,11 @@ class OnRay:
                 waiting.append((order, attempt + 1))
             else:
                 yield from given_up(order, type(error).__name__)
+
+
+def _reason(error: Exception) -> str:
+    """What went wrong in a worker, in one line."""
+    return str(getattr(error, "cause", error)).partition("\n")[0]
 
 
 def _refuse_silence(address: str) -> None:
@@ -139,7 +155,15 @@ def _cores() -> int:
 
 
 def _train(order: Order) -> list[Happening]:
-    """What a worker does: trains a chunk; it is interrupted as Ctrl-C interrupts a run."""
+    """What a worker does: trains a chunk; it is interrupted as Ctrl-C interrupts a run.
+
+    Raises EnvironmentFault where the worker's machine does not see the sweep's folder.
+    """
+    if not order.sweep.is_dir():
+        raise EnvironmentFault(
+            f"{socket.gethostname()}, a machine of the cluster, has no {str(order.sweep)!r}; "
+            "choose with --runs-dir a folder that all its machines see under the same path"
+        )
     from lrrun.training.signals import StopOnSignals
 
     with StopOnSignals() as stop:

@@ -6,9 +6,14 @@ import csv
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from lrrun.errors import EnvironmentFault
+from lrrun.search.launch import Order
+from lrrun.search.on_ray import OnRay, _train
 
 Lrrun = Callable[..., Any]
 
@@ -70,3 +75,57 @@ def test_a_cluster_that_does_not_answer_is_named_at_once(
     done = lrrun("sweep", config, "optimizer.lr=0.1,0.2", "--ray", where, "--dry-run")
     assert done.code == 5
     assert f"cannot reach Ray on {where}" in done.err
+
+
+def test_ray_address_names_the_cluster(
+    lrrun: Lrrun, config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed")
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    monkeypatch.setenv("RAY_ADDRESS", f"127.0.0.1:{port}")
+    done = lrrun("sweep", config, "optimizer.lr=0.1,0.2", "--ray", "--dry-run")
+    assert done.code == 5
+    assert f"cannot reach Ray on 127.0.0.1:{port}: [Errno" in done.err
+
+
+def test_what_is_no_address_of_a_cluster_is_refused(lrrun: Lrrun, config: Path) -> None:
+    done = lrrun("sweep", config, "optimizer.lr=0.1,0.2", "--ray", "127.0.0.1", "--dry-run")
+    assert done.code == 2
+    assert "127.0.0.1: neither key=values nor the address of a Ray cluster" in done.err
+
+
+def test_a_worker_that_does_not_see_the_sweep_says_so(tmp_path: Path) -> None:
+    order = Order(plan=None, trials=(), sweep=tmp_path / "gone")  # type: ignore[arg-type]
+    with pytest.raises(EnvironmentFault, match=r"has no '.*gone'; choose with --runs-dir"):
+        _train(order)
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (
+            ModuleNotFoundError("No module named 'lrrun'\ntraceback"),
+            "cannot train: No module named",
+        ),
+        (EnvironmentFault("vm has no 'runs'"), "^vm has no 'runs'$"),
+    ],
+    ids=["no lrrun", "no folder"],
+)
+def test_a_worker_that_cannot_train_stops_the_sweep_and_says_why(
+    cause: Exception, message: str
+) -> None:
+    """Other than a worker that dies, whose chunk is trained again."""
+    ray = pytest.importorskip("ray", reason="Ray is not installed")
+    failed = ray.exceptions.RayTaskError("_train", "a traceback\n", cause).as_instanceof_cause()
+
+    def get(task: Any) -> Any:
+        raise failed
+
+    launcher = OnRay("127.0.0.1:1")
+    launcher._ray = SimpleNamespace(exceptions=ray.exceptions, get=get)
+    stop: Any = SimpleNamespace(requested=lambda: False)
+    waiting: Any = []
+    with pytest.raises(EnvironmentFault, match=message) as raised:
+        [*launcher._result("task", None, 1, waiting, stop)]  # type: ignore[arg-type]
+    assert "\n" not in str(raised.value) and not waiting
