@@ -22,6 +22,7 @@ from results import (
 
 from lrrun.analysis.response import ResponseCurve
 from lrrun.render.figures import new_figure, save
+from lrrun.render.finding import RULE_COLORS
 
 TASKS = ("digits", "regression", "tiny-gpt")
 PICKED = ("constant", "exponential (final 1%)", "linear", "cosine", "wsd (cooldown 20%)")
@@ -89,12 +90,14 @@ def find(places: Places, file: Path) -> None:
         axes.plot(lr, loss, color="0.3")
         for index, (rule, found) in enumerate(told["rules"].items()):
             if found is not None:
-                axes.axvline(found, color=f"C{index}", linestyle=":", label=rule)
+                dots = (index, (1, 4))  # rules that agree stand beside each other
+                color = RULE_COLORS[rule]
+                axes.axvline(found, color=color, linestyle=dots, linewidth=2, label=rule)
         axes.axvspan(*told["interval"], color="C2", alpha=0.25, label="confirmed")
-        axes.axvline(told["recommended_lr"], color="C2", linewidth=2)
+        axes.axvline(told["recommended_lr"], color="C2", linewidth=2, label="found")
         axes.set(xscale="log", title=task, xlabel="optimizer.lr", ylim=(0, 1.5 * loss[0]))
     panels[0].set_ylabel("training loss in the range test, smoothed")
-    panels[0].legend(fontsize="small")
+    panels[0].legend(fontsize="small", handlelength=3)
     save(figure, file)
 
 
@@ -108,9 +111,9 @@ def shapes(places: Places, file: Path) -> None:
         left.plot(run.epochs["epoch"], run.epochs["val_loss"], ".-", color=f"C{index}", label=label)
         steps = run.steps["step"] < 150
         right.plot(run.steps["step"][steps], run.steps["loss"][steps], color=f"C{index}")
-    left.set(xlabel="epoch", ylabel="val_loss", yscale="log")
+    left.set(xlabel="epoch", ylabel="val_loss", yscale="log", xticks=range(0, 21, 5))
     right.set(xlabel="step", ylabel="training loss of each batch", yscale="log", ylim=(None, 50))
-    left.legend(loc="center right")
+    right.legend(*left.get_legend_handles_labels(), loc="upper right")
     save(figure, file)
 
 

@@ -14,11 +14,15 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis from `low` to `high`, linear or logarithmic; `at` maps values to 0..1."""
+    """An axis from `low` to `high`, linear or logarithmic; `at` maps values to 0..1.
+
+    A `whole` one counts something, such as steps: only whole numbers are labelled.
+    """
 
     low: float
     high: float
     log: bool = False
+    whole: bool = False
 
     @classmethod
     def around(cls, values: Sequence[Floats], log: bool = False, top: float | None = None) -> Axis:
@@ -33,6 +37,18 @@ class Axis:
         if high - low <= 1e-12 * abs(high):  # a constant: drawn at the upper edge
             return cls(high / 10, high, True) if log else cls(min(0.0, high - 1.0), high or 1.0)
         return cls(low, high, log)
+
+    @classmethod
+    def along(cls, values: Sequence[Floats], log: bool = False) -> Axis:
+        """The axis for x: begun at 0 where that is close, whole where all of it is counted."""
+        axis = cls.around(values, log)
+        if log:
+            return axis
+        finite = np.concatenate([*(v[np.isfinite(v)] for v in values), np.empty(0)])
+        whole = finite.size > 0 and bool(np.all(finite == np.floor(finite)))
+        if whole and finite.min() == finite.max():
+            axis = cls(float(finite[0]), float(finite[0]) + 1)
+        return replace(axis.from_zero(), whole=whole)
 
     def from_zero(self) -> Axis:
         """The axis begun at 0 where it begins close to it, as the first epoch's end does."""
@@ -57,6 +73,7 @@ class Axis:
         rough = (self.high - self.low) / most
         power = 10.0 ** math.floor(math.log10(rough))
         step = next(s * power for s in (1, 2, 5, 10) if s * power >= rough * 0.999)
+        step = max(step, 1.0) if self.whole else step
         first = math.ceil(self.low / step - 1e-9)
         last = math.floor(self.high / step + 1e-9)
         return [float(f"{k * step:.12g}") for k in range(first, last + 1)]

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from lrrun.analysis.compare import Comparison, RunView, caution, verdict
 from lrrun.analysis.curves import ceiling, spans_decades
-from lrrun.render.figures import new_figure, save
+from lrrun.render.figures import add_legend, new_figure, save, style
 from lrrun.render.numbers import count, duration, metric, number, rates
 from lrrun.render.plots import Curve, line_plot
 from lrrun.render.tables import STATUS_COLORS, Column, print_columns, print_table
@@ -125,16 +125,15 @@ def save_loss_and_lr(file: Path, title: str, losses: Sequence[Curve], lrs: Seque
     top, log_losses = _loss_scale(losses)
     panels = ((left, losses, title, log_losses), (right, lrs, "learning rate", _peaks_differ(lrs)))
     for axes, curves, name, log_y in panels:
-        for curve in curves:
-            axes.plot(curve.x, curve.y, label=printable(curve.label), linewidth=1)
+        for k, curve in enumerate(curves):
+            axes.plot(curve.x, curve.y, label=printable(curve.label), linewidth=1, **style(k))
         axes.set_yscale("log" if log_y else "linear")
         axes.set_xlabel("step")
         axes.set_ylabel(name, parse_math=False)
         axes.grid(alpha=0.3)
     if top is not None:
         left.set_ylim(top=top)
-    for text in left.legend().get_texts():
-        text.set_parse_math(False)
+    add_legend(left)
     save(figure, file)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -24,6 +25,14 @@ FORMATS = (".png", ".svg")
 POINTS = 2000
 """Buckets a curve is drawn with: more than a picture has columns."""
 
+_DASHES = ("-", "--", "-.", ":")
+
+_NAMES_INSIDE, _NAMES_HIGH = 6, 24
+"""Names that a legend inside the axes has at most, and that stand above each other beside them."""
+
+_FEW = 100
+"""Ends of a log axis that are no further apart have too few powers of ten between them to read."""
+
 
 def schedule_figure(previews: Sequence[Preview], file: Path) -> None:
     """Draw the LR of schedules over their steps into `file` (.png or .svg).
@@ -32,18 +41,26 @@ def schedule_figure(previews: Sequence[Preview], file: Path) -> None:
     the file cannot be written.
     """
     figure, axes = new_figure(file)
-    for seen in previews:
-        axes.plot(*_thinned(seen.steps, seen.lr), label=printable(seen.name))
+    for k, seen in enumerate(previews):
+        axes.plot(*_thinned(seen.steps, seen.lr), label=printable(seen.name), **style(k))
     axes.set_xlabel("step")
     axes.set_ylabel("learning rate")
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     if len(previews) > 1:
-        for text in axes.legend().get_texts():
-            text.set_parse_math(False)
+        add_legend(axes)
     else:
         axes.set_title(printable(previews[0].name), parse_math=False)
     save(figure, file)
+
+
+def style(k: int) -> dict[str, str]:
+    """How curve `k` of a picture is drawn: ten colours, and then other dashes.
+
+    >>> style(1), style(11)
+    ({'color': 'C1', 'linestyle': '-'}, {'color': 'C1', 'linestyle': '--'})
+    """
+    return {"color": f"C{k % 10}", "linestyle": _DASHES[k // 10 % len(_DASHES)]}
 
 
 def _thinned(x: Floats, y: Floats) -> tuple[Floats, Floats]:
@@ -72,9 +89,42 @@ def new_figure(file: Path, panels: int = 1) -> tuple[Any, Any]:
     return figure, figure.subplots(1, panels)
 
 
+def add_legend(axes: Any) -> None:
+    """Name the curves: inside, or where many names would hide them, once, beside the panels."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure = axes.figure
+    if len(labels) <= _NAMES_INSIDE:
+        legend = axes.legend()
+    elif figure.legends:
+        return
+    else:
+        columns = math.ceil(len(labels) / _NAMES_HIGH)
+        place = "outside right upper"
+        legend = figure.legend(handles, labels, loc=place, ncols=columns, fontsize="small")
+    for text in legend.get_texts():
+        text.set_parse_math(False)
+
+
 def save(figure: Any, file: Path) -> None:
     """Write a figure in the format that its file's name ends in."""
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            _label_few_decades(axis)
     picture = BytesIO()
     figure.savefig(picture, format=file.suffix.lower().lstrip("."), dpi=150)
     with files.replacing(file) as handle:
         handle.write(picture.getvalue())
+
+
+def _label_few_decades(axis: Any) -> None:
+    """Plain numbers on a log axis that spans little: 2 · 10^-3, 3 · 10^-3, ... touch each other."""
+    low, high = axis.get_view_interval()
+    if axis.get_scale() != "log" or high > _FEW * low:
+        return
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+
+    ticks = LogLocator(subs=(1, 2, 5))
+    shown = [each for each in ticks.tick_values(low, high) if low <= each <= high]
+    axis.set_major_locator(ticks if len(shown) > 2 else MaxNLocator(5))
+    axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())

@@ -27,6 +27,9 @@ Floats = NDArray[np.float64]
 TOP = 1.5
 """Losses above this multiple of what the test began with are cut off: the loss has gone."""
 
+RULE_COLORS = dict(zip(RULES, ("C0", "C1", "black", "C3", "C4"), strict=True))
+"""In pictures; green is what was found."""
+
 
 def print_finding(console: Console, finding: Finding, plots: bool = True) -> None:
     """Print curves, rules, runs, and at last the answer and what to paste."""
@@ -152,8 +155,8 @@ def finding_figure(finding: Finding, file: Path) -> None:
     curve = finding.curve
     axes.plot(curve.lr, curve.loss, color="0.8", linewidth=0.8, label="range test")
     axes.plot(curve.lr, curve.smoothed, color="0.3", label="smoothed")
-    for index, (rule, lr) in enumerate(finding.rules.items()):
-        axes.axvline(lr, color=f"C{index}", linestyle=":", label=f"{rule} {lr:.3g}")
+    for rule, lr in finding.rules.items():
+        axes.axvline(lr, color=RULE_COLORS[rule], linestyle=":", label=f"{rule} {lr:.3g}")
     for name, lrs, losses in _by_length(finding.results):
         axes.plot(
             lrs, np.where(np.isfinite(losses), losses, np.nan), "o-", markersize=3, label=name

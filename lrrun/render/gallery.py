@@ -9,7 +9,7 @@ import inspect
 import re
 import sys
 import typing
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -92,6 +92,11 @@ def example(entry: Entry) -> Spec:
     return {"name": entry.name, **needed}
 
 
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of schedules in the gallery's order."""
+    return sorted(names, key=lambda name: _place(CATALOGUE[name]))
+
+
 def write(folder: Path) -> list[Path]:
     """Write the gallery into a docs folder; the files that are no longer part of it are removed."""
     new = {folder / path: text for path, text in gallery().items()}
@@ -119,6 +124,9 @@ def _picture(entry: Entry) -> str:
 
 
 def _place(entry: Entry) -> int:
+    """Where a schedule stands: by the module that it is written in; other libraries' come last."""
+    if "." in entry.name:
+        return len(ORDER) + 1
     module = entry.build.__module__.split(".")[-1]
     return ORDER.index(module) if module in ORDER else len(ORDER)
 

@@ -41,6 +41,15 @@ def rates(values: tuple[float, ...]) -> str:
     return " / ".join(dict.fromkeys(number(value) for value in values)) or "-"
 
 
+def share(value: float) -> str:
+    """A share of a whole in percent; little is not nothing.
+
+    >>> share(0.95), share(0.002), share(0.0)
+    ('95%', '<1%', '0%')
+    """
+    return "<1%" if 0 < value < 0.005 else f"{value:.0%}"
+
+
 def count(value: int) -> str:
     """A whole number, its thousands apart.
 

@@ -63,8 +63,7 @@ def line_plot(
     """
     style = _Style.of(console, len(curves))
     y_axis = Axis.around([curve.y for curve in curves], log_y, top)
-    x_axis = Axis.around([curve.x for curve in curves], log_x)
-    x_axis = x_axis if log_x else x_axis.from_zero()
+    x_axis = Axis.along([curve.x for curve in curves], log_x)
     y_ticks = _tick_rows(y_axis, height)
     margin = max(_MARGIN, *(len(label) + 1 for label in y_ticks.values()))
     columns = max(10, min(width or console.width, console.width, _MAX_WIDTH) - margin - 2)

@@ -14,7 +14,7 @@ from rich.text import Text
 from lrrun.render.numbers import count, duration, metric, number, rates
 from lrrun.render.tables import STATUS_COLORS, Column, print_columns, print_table
 from lrrun.render.terminal import printable
-from lrrun.render.values import describe
+from lrrun.render.values import describe, said_values
 from lrrun.runlog.reader import Run
 from lrrun.runlog.summary import Summary, lr_columns
 
@@ -66,13 +66,13 @@ def moment(created: str) -> str:
     return created[:16].replace("T", " ")
 
 
-def print_run(console: Console, run: Run) -> None:
-    """The outcome, the config, and the epochs of one run."""
+def print_run(console: Console, run: Run, logged: int = 0) -> None:
+    """The outcome, the config, and the epochs of one run; `logged` is how far its steps reach."""
     summary = run.summary
     console.print(printable(run.name), style="bold", end="  ")
     console.print(_status(run), style=STATUS_COLORS.get(_status(run), "yellow"))
     console.print(printable(run.sentence or _no_end(run)))
-    console.print(_size(summary))
+    console.print(_size(run, max(summary.steps, logged)))
     for line in _bests(summary):
         console.print(printable(line))
     for incident in run.info.get("incidents", ()):
@@ -82,7 +82,8 @@ def print_run(console: Console, run: Run) -> None:
     console.print()
     facts = Table.grid(padding=(0, 2))
     for key, value in run.config.items():
-        facts.add_row(Text(printable(key), "cyan"), Text(describe(value)))
+        if (described := describe(said_values(value))) != "-":
+            facts.add_row(Text(printable(key), "cyan"), Text(described))
     known = {key: run.info[key] for key in ("device", "parent") if run.info.get(key)}
     origin = [f"{moment(run.created)} UTC", *(f"{k} {describe(v)}" for k, v in known.items())]
     facts.add_row(Text("made", "cyan"), Text(", ".join(origin)))
@@ -106,10 +107,15 @@ def _no_end(run: Run) -> str:
     return "still running" if run.status == "running" else "no reason was kept"
 
 
-def _size(summary: Summary) -> str:
+def _size(run: Run, done: int) -> str:
+    """How far the run came; `done` counts its updates, which pass its last finished epoch."""
+    summary, total = run.summary, run.info.get("total_steps") or 0
+    steps = f"{count(done)} of {count(total)} steps" if done < total else f"{count(done)} steps"
+    if not summary.epochs:
+        return f"{steps}, none of them in a finished epoch" if done else steps
     epochs = f"{count(summary.epochs)} epoch" + ("" if summary.epochs == 1 else "s")
-    steps, samples = count(summary.steps), count(summary.samples)
-    return f"{epochs}, {steps} steps, {samples} samples in {duration(summary.seconds)}"
+    samples, seconds = count(summary.samples), duration(summary.seconds)
+    return f"{epochs}, {steps}, {samples} samples in {seconds}"
 
 
 def _bests(summary: Summary) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Console
 
-from lrrun.render.numbers import count, number
+from lrrun.render.numbers import count, number, share
 from lrrun.render.plots import Curve, line_plot
 from lrrun.render.tables import Column, print_table
 from lrrun.schedules.preview import Preview
@@ -32,15 +32,15 @@ def print_previews(
         console.print()
     labels = list(dict.fromkeys(label for each in points for label in each))
     columns = [
-        Column("schedule", [seen.name for seen in previews], style="cyan"),
+        Column("schedule", [seen.name for seen in previews], fold=34, style="cyan"),
         Column("steps", [count(len(seen.lr)) for seen in previews], "right", keep=3),
         Column("first", [number(seen.first) for seen in previews], "right"),
         Column("peak", [number(seen.peak) for seen in previews], "right"),
         Column("at step", [count(seen.peak_step) for seen in previews], "right", keep=6),
         Column("last", [number(seen.last) for seen in previews], "right"),
         Column("sum", [number(seen.total) for seen in previews], "right", keep=7),
-        Column("rising", [f"{seen.rising:.0%}" for seen in previews], "right", keep=4),
-        Column("falling", [f"{seen.falling:.0%}" for seen in previews], "right", keep=5),
+        Column("rising", [share(seen.rising) for seen in previews], "right", keep=4),
+        Column("falling", [share(seen.falling) for seen in previews], "right", keep=5),
     ]
     columns += [
         Column(

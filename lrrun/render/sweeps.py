@@ -19,7 +19,7 @@ from lrrun.analysis.response import LR_KEY, Response, ResponseCurve, budgets, re
 from lrrun.errors import NoAnswer
 from lrrun.records import Trial
 from lrrun.render.facts import print_findings
-from lrrun.render.figures import new_figure, save
+from lrrun.render.figures import add_legend, new_figure, save, style
 from lrrun.render.numbers import metric, number
 from lrrun.render.plots import Curve, line_plot, shade
 from lrrun.render.tables import Column, print_table
@@ -200,18 +200,21 @@ def _draw_response(axes: Any, response: Response, loss_name: str) -> None:
     if lost is not None:
         axes.axvspan(*lost, color="0.5", alpha=0.15, linewidth=0, label="some seed diverges (x)")
     for k, curve in enumerate(response.curves):
-        _draw_curve(axes, curve, f"C{k}", height=0.98 - 0.03 * k)
+        _draw_curve(axes, curve, k)
     top = ceiling(means)
     if top is not None:
         axes.set_ylim(top=top)
+    if axes.get_yscale() == "log":  # intervals may reach below 0, which has no place there
+        seeds = [loss for each in response.curves for p in each.points for loss in p.losses]
+        axes.set_ylim(bottom=0.8 * min(loss for loss in seeds if loss > 0))
     axes.set_xlabel(printable(response.lr_key))
     axes.set_ylabel(f"{printable(loss_name)} (mean over seeds, 95% interval)")
     _finish(axes)
 
 
-def _draw_curve(axes: Any, curve: ResponseCurve, color: str, height: float) -> None:
-    drawn = _mean_curve(curve)
-    axes.plot(drawn.x, drawn.y, color=color, marker=".", label=printable(curve.label))
+def _draw_curve(axes: Any, curve: ResponseCurve, k: int) -> None:
+    drawn, color, height = _mean_curve(curve), f"C{k}", 0.98 - 0.03 * k
+    axes.plot(drawn.x, drawn.y, marker=".", label=printable(curve.label), **style(k))
     half = np.array([p.half_width or math.nan for p in curve.points])
     axes.fill_between(drawn.x, drawn.y - half, drawn.y + half, color=color, alpha=0.2, linewidth=0)
     seeds = [(p.lr, loss) for p in curve.points for loss in p.losses if math.isfinite(loss)]
@@ -232,9 +235,10 @@ def _draw_budgets(axes: Any, curves: Sequence[BestOfK], yscale: str, loss_name: 
             np.where(np.isfinite(each), each, np.nan)
             for each in (curve.median, curve.low, curve.high)
         )
-        axes.plot(curve.k, median, color=f"C{k}", label=printable(curve.label))
+        axes.plot(curve.k, median, label=printable(curve.label), **style(k))
         axes.fill_between(curve.k, low, high, color=f"C{k}", alpha=0.15, linewidth=0)
         axes.plot(curve.k, high, ":", color=f"C{k}", linewidth=1)
+    axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel("k of these trials, at random")
     axes.set_ylabel(f"best {printable(loss_name)} of k (median, 95% band)")
     _finish(axes)
@@ -242,5 +246,4 @@ def _draw_budgets(axes: Any, curves: Sequence[BestOfK], yscale: str, loss_name: 
 
 def _finish(axes: Any) -> None:
     axes.grid(alpha=0.3)
-    for text in axes.legend().get_texts():
-        text.set_parse_math(False)
+    add_legend(axes)

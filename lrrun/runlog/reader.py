@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, TypeVar
@@ -167,7 +167,9 @@ class Run:
         if "best" not in self.info:
             return summarize(self.epochs, self.timing)
         try:
-            return Summary.from_info(self.info)
+            kept = Summary.from_info(self.info)
+            done = self.info.get("step")  # past the last row where an epoch was cut short
+            return replace(kept, steps=max(kept.steps, done)) if isinstance(done, int) else kept
         except ValueError as error:
             raise UnusableFile(f"{self.path / FILE_NAME}:1: {error}") from error
 

@@ -145,3 +145,23 @@ def test_where_all_diverged_there_is_nothing_to_draw() -> None:
     assert "A seed diverged at every LR that was tried" in out
     assert "basin: LRs whose loss" not in out
     assert "mean over seeds" not in out
+
+
+def test_an_interval_below_zero_does_not_stretch_a_log_axis(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The seeds that were seen say how far down it goes."""
+    pytest.importorskip("matplotlib")
+    losses = {1e-3: (5.0, 5.1), 1e-1: (0.1935, 0.2265)}  # 0.21 +- 0.2097
+    these = [
+        Trial({"optimizer.lr": lr}, seed, "completed", loss, 10, False)
+        for lr, pair in losses.items()
+        for seed, loss in enumerate(pair)
+    ]
+    drawn = []
+    monkeypatch.setattr("lrrun.render.sweeps.save", lambda figure, file: drawn.append(figure))
+    save_sweep_figure(tmp_path / "a.png", these)
+    (left, right) = drawn[0].axes
+    assert left.get_yscale() == "log"
+    assert 0.1 < left.get_ylim()[0] < 0.19
+    assert all(float(tick).is_integer() for tick in right.get_xticks())

@@ -123,3 +123,11 @@ def test_an_axis_begins_at_zero_where_it_is_close() -> None:
     assert Axis(23, 690).from_zero() == Axis(0, 690)
     assert Axis(500, 690).from_zero() == Axis(500, 690)
     assert Axis(-5, 690).from_zero() == Axis(-5, 690)
+
+
+def test_steps_are_labelled_by_whole_numbers() -> None:
+    steps = np.arange(3.0)
+    assert Axis.along([steps]).ticks(8) == [0, 1, 2]
+    assert Axis.along([steps / 2]).ticks(4) == [0, 0.5, 1]
+    assert Axis.along([np.zeros(1)]) == Axis(0, 1, whole=True)
+    assert Axis.along([np.array([1e-3, 1.0])], log=True) == Axis(1e-3, 1.0, log=True)
