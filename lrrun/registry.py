@@ -50,6 +50,13 @@ SYNONYMS = {
     "grad-clip": "clip_norm",
     "gradient-accumulation": "accumulate",
     "data": "dataset",
+    **dict.fromkeys(("min-lr", "eta-min", "end-lr", "lr-end", "min-lr-ratio", "alpha-f"), "final"),
+    **dict.fromkeys(("num-warmup-steps", "t-warmup", "warmup-ratio", "warmup-iters"), "warmup"),
+    "num-decay-steps": "cooldown",
+    "num-cycles": "cycles",
+    "gamma": "factor",
+    "step-size": "every",
+    "milestones": "at",
 }
 """What other tools call a key → what it is called here."""
 
@@ -113,7 +120,8 @@ def _import_module(name: str, path: KeyPath, folder: Path | None) -> ModuleType:
     except ModuleNotFoundError as error:
         missing = error.name or name
         if name == missing or name.startswith(missing + "."):
-            looked = f" (looked in {folder} too)" if folder else ""
+            looked = f" (looked beside the config, in {folder}, too)" if folder else ""
+            looked += "; PYTHONPATH=FOLDER lrrun ... looks in FOLDER as well"
             text = f"there is no module {missing!r}{looked}"
         else:
             text = f"importing {name} failed: it needs {missing!r}, which is not installed"

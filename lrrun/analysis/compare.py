@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -170,6 +171,19 @@ def verdict(comparison: Comparison) -> str:
     return f"{first.name} is best: {at}, {gap:.3g}{share} {side} {second.name}."
 
 
+def over_seeds(summaries: Sequence[Summary]) -> str:
+    """A sentence on completed runs that differ in their seed alone: mean and spread of their best.
+
+    Empty where fewer than two have a value.
+    """
+    metric = next((each.metric for each in summaries if each.metric), None)
+    bests = [each.best[metric].value for each in summaries if metric and metric in each.best]
+    if len(bests) < 2:
+        return ""
+    mean, spread = statistics.fmean(bests), statistics.stdev(bests)
+    return f"Best {metric} over {len(bests)} seeds: {mean:.4g} ± {spread:.2g} (standard deviation)."
+
+
 def caution(comparison: Comparison) -> str:
     """What keeps the verdict from being the last word, or an empty text."""
     unfinished = [run.name for run in comparison.runs if run.status == "running"]
@@ -177,7 +191,9 @@ def caution(comparison: Comparison) -> str:
         more = f" and {len(unfinished) - _NAMED} more" if len(unfinished) > _NAMED else ""
         return f"Still running, or its process died: {', '.join(unfinished[:_NAMED])}{more}."
     if [each.key for each in comparison.differences] == ["seed"]:
-        return "The runs differ in nothing but the seed: the gap is the spread between seeds."
+        text = "The runs differ in nothing but the seed: the gap is the spread between seeds"
+        found = over_seeds([run.summary for run in comparison.runs if run.status == "completed"])
+        return f"{text}. {found}" if found else f"{text}."
     seeds = {repr(run.config.get("seed")) for run in comparison.runs}
     one_each = len(seeds) == 1 and comparison.metric is not None
     return "One seed each: a gap this size may be the seed's doing." if one_each else ""

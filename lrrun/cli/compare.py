@@ -89,7 +89,12 @@ def compare(
 
 
 def _open(references: list[str], runs_dir: Path) -> dict[str, Run]:
-    """The runs by name, or by path where two share a name; refuses fewer than two, or one twice."""
+    """The runs by name, or by path where two share a name; refuses fewer than two, or one twice.
+
+    Sweeps and searches, which `runs/*` names as well, are passed over, and that is said.
+    """
+    from lrrun.cli.following import tell
+    from lrrun.runlog.names import SWEEP
     from lrrun.runlog.reader import Run, find_run
 
     if len(references) < 2:
@@ -100,11 +105,22 @@ def _open(references: list[str], runs_dir: Path) -> dict[str, Run]:
     folders: dict[Path, str] = {}
     opened: list[Run] = []
     for reference in references:
+        paths = (Path(reference), runs_dir / reference)
+        sweep = next((path for path in paths if (path / SWEEP).is_file()), None)
+        if sweep is not None:
+            tell(f"{sweep} is a sweep and was left out; its runs: {sweep}/trial-*")
+            continue
         folder = find_run(reference, runs_dir)
+        run = Run.open(folder)
+        if run.is_search:
+            tell(f"{folder} is a search for a learning rate and was left out")
+            continue
         earlier = folders.setdefault(folder.resolve(), reference)
         if len(folders) == len(opened):
             raise UsageError(f"{earlier!r} and {reference!r} are one run: {str(folder)!r}")
-        opened.append(Run.open(folder))
+        opened.append(run)
+    if len(opened) < 2:
+        raise UsageError(f"compare needs two runs or more, and found {len(opened)}")
     names = Counter(run.name for run in opened)
     return {run.name if names[run.name] == 1 else str(run.path): run for run in opened}
 
@@ -112,7 +128,8 @@ def _open(references: list[str], runs_dir: Path) -> dict[str, Run]:
 def _view(name: str, run: Run) -> RunView:
     from lrrun.analysis.compare import RunView
 
-    return RunView(name, run.status, run.sentence, run.config, run.summary)
+    gone = "its process is gone; lrrun resume goes on with it" if run.abandoned else ""
+    return RunView(name, run.status, run.sentence or gone, run.config, run.summary)
 
 
 def _courses(runs: Sequence[Run], indices: Iterable[int]) -> dict[int, Course]:

@@ -51,8 +51,15 @@ def row_of(run: Run) -> dict[str, Any]:
         data = search_data(run)
     except UnusableFile as error:
         return {**known, "status": "unreadable", "problem": str(error)}
-    status = "stopped?" if data.get("stopped") else "no answer"
+    status = _unfinished(run) if data.get("stopped") else "no answer"
     if data.get("recommended_lr") is not None:
         status = "done"
     kept = ("recommended_lr", "interval", "diverges_at", "val_loss", "confirmed", "no_answer")
     return {**known, "status": status, **{key: data.get(key) for key in kept}}
+
+
+def _unfinished(run: Run) -> str:
+    """What the range test of a search says of one that has no answer yet."""
+    if run.status == "running" and not run.abandoned:
+        return "running"
+    return "interrupted" if run.status == "interrupted" else "stopped?"

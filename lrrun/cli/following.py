@@ -91,6 +91,33 @@ def command_line() -> str:
     return shlex.join(["lrrun", *sys.argv[1:]])
 
 
+def run_meant(reference: str, runs_dir: Path) -> Path:
+    """The run that a command goes on with; the range test of a search is none.
+
+    `latest` passes over searches; one that is named is refused with the command that goes on
+    with it.
+    """
+    from lrrun.errors import UsageError
+    from lrrun.runlog.names import unknown_run
+    from lrrun.runlog.reader import Run, find_run, list_runs
+
+    if reference == "latest":
+        runs = [each for each in list_runs(runs_dir) if isinstance(each, Run)]
+        paths = [each.path for each in runs if not each.is_search]
+        if not paths:
+            raise unknown_run(reference, runs_dir)
+        return paths[-1]
+    path = find_run(reference, runs_dir)
+    run = Run.open(path)
+    if run.is_search:
+        command = run.info.get("command") or "lrrun find CONFIG"
+        raise UsageError(
+            f"{path} is a search for a learning rate, not a run: `lrrun show {path}` tells what "
+            f"it found, `{command}` goes on with one that was stopped"
+        )
+    return path
+
+
 def as_data(ended: Ended) -> dict[str, Any]:
     """The run's record, for --json."""
     from lrrun.runlog.reader import Run

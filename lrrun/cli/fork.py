@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from lrrun.cli.following import as_data, command_line, exit_code, follow
+from lrrun.cli.following import as_data, command_line, exit_code, follow, run_meant
+from lrrun.cli.garbage import load_training
 from lrrun.cli.options import DEFAULT_RUNS_DIR, AllowCode, JsonFlag, Overrides, RunsDir
 from lrrun.errors import UsageError
 
@@ -51,16 +52,16 @@ def fork(
 
     Until something differs it is the parent bit for bit. The parent is only read.
     """
-    from lrrun.runlog.reader import find_run
     from lrrun.training.signals import StopOnSignals
 
     longer = _length(extend)
     if how not in ("keep", "rescale", "branch"):
         raise UsageError(f"--how {how}: expected keep, rescale or branch")
-    path = find_run(run, runs_dir)
+    path = run_meant(run, runs_dir)
     settings = [*(overrides or ())]
     settings += [f'name="{name}"'] if name is not None else []
     with StopOnSignals() as stop:
+        load_training()
         from lrrun.training import fork as forking
 
         made = forking.fork(

@@ -17,7 +17,7 @@ def init(
         bool, typer.Option("--list", help="List the templates and what they are for.")
     ] = False,
 ) -> None:
-    """Write a commented config that trains as it is; an existing file is left alone."""
+    """Write a commented config that trains as it is; csv needs your table beside it."""
     from lrrun.config.templates import summaries, template_text
     from lrrun.render.facts import print_facts
     from lrrun.render.terminal import make_console, printable
@@ -28,12 +28,15 @@ def init(
         return
     text = template_text(template)
     file = output or Path(f"{template}.yaml")
+    import shlex
+
     from lrrun.errors import UsageError
     from lrrun.runlog import files
 
     if not files.write_new_text(file, text):
         raise UsageError(f"{file} exists; choose another name with --output")
+    typed = shlex.quote(str(file))
     console.print(
-        printable(f"{file} written. Next: lrrun check {file}, then lrrun train {file}"),
+        printable(f"{file} written. Next: lrrun check {typed}, then lrrun train {typed}"),
         soft_wrap=True,
     )

@@ -45,12 +45,32 @@ class _Verbs(TyperGroup):
         except BrokenPipeError:
             _drop_stdout()
             raise typer.Exit(141) from None
+        except typer.TyperException as error:
+            _say_key_instead(error)
+            raise
         except OSError as error:
             if error.filename is not None or error.errno != errno.ENOSPC:
                 raise
             _drop_stdout()
             raise EnvironmentFault(f"cannot write to standard output: {error.strerror}") from error
         return result
+
+
+def _say_key_instead(error: Any) -> None:
+    """Where an unknown option is a key of a config (`--lr 0.1`), its message says how to set it."""
+    option = getattr(error, "option_name", None)
+    verb = error.ctx.command if error.ctx else None
+    if (
+        not option
+        or verb is None
+        or not any(each.name in ("overrides", "arguments") for each in verb.params)
+    ):
+        return
+    from lrrun.config.places import place_of
+
+    place = place_of(option.lstrip("-"))
+    if place is not None:
+        error.message += f". A config's key is set without dashes: {place}=VALUE"
 
 
 app = typer.Typer(

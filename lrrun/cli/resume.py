@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from lrrun.cli.following import as_data, exit_code, follow
+from lrrun.cli.following import as_data, exit_code, follow, run_meant
+from lrrun.cli.garbage import load_training
 from lrrun.cli.options import DEFAULT_RUNS_DIR, AllowCode, JsonFlag, Overrides, RunsDir
 
 
@@ -29,16 +30,18 @@ def resume(
     Keys that change what the run is are refused; lrrun fork makes another run from a checkpoint.
     """
     from lrrun.cli.sweeping import resume_sweep, sweep_meant
-    from lrrun.runlog.reader import find_run
     from lrrun.training.signals import StopOnSignals
 
+    if "=" in run:  # no run's name has one: resume KEY=VALUE goes on with the latest
+        run, overrides = "latest", [run, *(overrides or ())]
     if (sweep := sweep_meant(run, runs_dir)) is not None:
         resume_sweep(sweep, runs_dir, overrides, allow_code, quiet, json_output)
         return
-    path = find_run(run, runs_dir)
+    path = run_meant(run, runs_dir)
     settings = [*(overrides or ())]
     settings += [f"train.device={device}"] if device is not None else []
     with StopOnSignals() as stop:
+        load_training()
         from lrrun.training import resume as resuming
 
         events = resuming.resume(path, settings, allow_code=allow_code, stop=stop)

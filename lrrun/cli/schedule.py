@@ -15,17 +15,23 @@ if TYPE_CHECKING:
     from lrrun.schedules.preview import Preview
     from lrrun.units import Units
 
+MOST = 100_000_000
+"""Updates that can be drawn: every one is computed, at about 30 bytes."""
+
+STDOUT = Path("-")
+
 
 def schedule(
     specs: Annotated[
         list[str],
         typer.Argument(
-            help='Config files, names, or inline specs such as "cosine warmup=5%".',
+            help='Config files, names, or inline specs such as "cosine warmup=5%", which have '
+            "the run and LR of a config beside them; key=value sets a key of the configs.",
             metavar="SPEC...",
         ),
     ],
     steps: Annotated[
-        int | None, typer.Option("--steps", min=1, help="The run's length in updates.")
+        int | None, typer.Option("--steps", min=1, max=MOST, help="The run's length in updates.")
     ] = None,
     steps_per_epoch: Annotated[
         int | None, typer.Option("--steps-per-epoch", min=1, help="Updates in an epoch.")
@@ -48,7 +54,7 @@ def schedule(
         typer.Option("--export", help="Print code without lrrun: torch, keras, optax or python."),
     ] = None,
     csv: Annotated[
-        Path | None, typer.Option("--csv", help="Write step and LR of every update to a file.")
+        Path | None, typer.Option("--csv", help="Write step and LR of every update; - prints them.")
     ] = None,
     png: Annotated[Path | None, typer.Option("--png", help="Write a picture.")] = None,
     svg: Annotated[Path | None, typer.Option("--svg", help="Write a vector picture.")] = None,
@@ -61,19 +67,21 @@ def schedule(
 
     values = _read_metrics(metrics) if metrics else None
     settings = Settings(steps, steps_per_epoch, lr, allow_code, values)
-    shown = [spec for text in specs for spec in read_specs(text, settings)]
+    shown = read_specs(specs, settings)
     if export is not None:
-        _print_export(shown, export)
+        _print_export(shown, export, json_output)
         return
     previews = [spec.preview(values) for spec in shown]
     points = [_points(at or (), spec.units) for spec in shown]
-    if csv is not None:
-        _write_csv(csv, previews)
     for file in (png, svg):
         if file is not None:
             from lrrun.render.figures import schedule_figure
 
             schedule_figure(previews, file)
+    if csv is not None:
+        _write_csv(csv, previews)
+        if csv == STDOUT:
+            return
     if json_output:
         from lrrun.runlog import strict_json
 
@@ -91,11 +99,18 @@ def schedule(
         print_findings(console, [name + finding for finding in spec.findings])
 
 
-def _print_export(shown: Sequence[Spec], target: str) -> None:
+def _print_export(shown: Sequence[Spec], target: str, json_output: bool) -> None:
     from lrrun.schedules.export import export
 
-    for spec in shown:
-        print(export(spec.parts, spec.lr, spec.units, target, spec.name).rstrip())
+    codes = [export(each.parts, each.lr, each.units, target, each.name) for each in shown]
+    if json_output:
+        from lrrun.runlog import strict_json
+
+        rows = zip(shown, codes, strict=True)
+        print(strict_json.dumps([{"name": spec.name, "code": code} for spec, code in rows]))
+        return
+    for code in codes:
+        print(code.rstrip())
 
 
 def _points(written: Sequence[str], units: Units) -> dict[str, int]:
@@ -145,6 +160,9 @@ def _write_csv(file: Path, previews: list[Preview]) -> None:
     lines = [",".join(["step", *names])]
     for step, row in enumerate(zip_longest(*columns)):
         lines.append(",".join([str(step), *("" if v is None else repr(v) for v in row)]))
+    if file == STDOUT:
+        print("\n".join(lines))
+        return
     files.write_text(file, "\n".join(lines) + "\n")
 
 

@@ -59,7 +59,7 @@ def show(
     from lrrun.render.terminal import make_console, printable
 
     console = make_console()
-    print_run(console, opened)
+    print_run(console, opened, course.last + 1)
     print_findings(console, _findings(opened, course))
     if plots and opened.epochs["step"].size:
         several = opened.epochs["step"].size > 1

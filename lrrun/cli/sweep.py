@@ -60,7 +60,9 @@ def sweep(
     ray: Annotated[
         bool,
         typer.Option(
-            "--ray", help="Train on Ray: [ADDRESS] of a cluster after it, else one on this machine."
+            "--ray",
+            help="Train on Ray: a cluster's [ADDRESS] (auto, HOST:PORT) after it, or RAY_ADDRESS; "
+            "else one on this machine.",
         ),
     ] = False,
     fuse: Annotated[

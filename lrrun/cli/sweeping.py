@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from lrrun.cli.following import command_line
+from lrrun.cli.garbage import load_training
 from lrrun.cli.sweep_report import as_data, draw, print_json, report
 from lrrun.errors import Exit, UsageError
 
@@ -65,6 +66,12 @@ def open_sweep(call: Call, arguments: Sequence[str], extend: str | None) -> Open
     if addresses:
         call = replace(call, address=addresses[0])
     positional = [each for each in arguments if each not in addresses[:1]]
+    unknown = [each for each in positional[1:] if call.ray and "=" not in each]
+    if unknown:
+        raise UsageError(
+            f"{unknown[0]}: neither key=values nor the address of a Ray cluster, which is auto, "
+            "HOST:PORT or ray://HOST:PORT"
+        )
     if extend is not None:
         return _widened(call, positional, extend)
     if not positional:
@@ -121,6 +128,7 @@ def _launcher(call: Call) -> Launcher:
         from lrrun.search.processes import Processes
 
         return Processes(call.processes)
+    load_training()
     return InProcess()
 
 
@@ -213,17 +221,33 @@ def _train(opened: Opened, plan: Plan, console: Console) -> tuple[Path, int]:
 
 
 def sweep_meant(reference: str, runs_dir: Path) -> Path | None:
-    """The folder of the sweep that a command's RUN means; None where it means a run, or nothing."""
+    """The folder of the sweep that a command's RUN means; None where it means a run, or nothing.
+
+    `latest` is a sweep where that was begun after every run.
+    """
     from lrrun.runlog.names import match_run, sweep_folders
 
     for path in (Path(reference), runs_dir / reference):
         if reference and (path / "sweep.yaml").is_file():
             return path
     if reference == "latest":
-        return None
+        return _newest(runs_dir)
     matching = [each for each in sweep_folders(runs_dir) if each.name.startswith(reference)]
     alone = len(matching) == 1 and match_run(reference, runs_dir) is None
     return matching[0] if alone else None
+
+
+def _newest(runs_dir: Path) -> Path | None:
+    """The newest sweep, unless a run or a search was begun after it."""
+    from lrrun.runlog.names import sweep_folders
+    from lrrun.runlog.reader import Run, list_runs
+    from lrrun.search.overview import overviews
+
+    if not sweep_folders(runs_dir):
+        return None
+    newest = max(overviews(runs_dir), key=lambda each: each.created)
+    begun = [run.created for run in list_runs(runs_dir) if isinstance(run, Run)]
+    return runs_dir / newest.name if newest.created > max(begun, default="") else None
 
 
 def resume_sweep(

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from lrrun.cli.following import run_meant
+from lrrun.cli.garbage import load_training
 from lrrun.cli.options import DEFAULT_RUNS_DIR, AllowCode, JsonFlag, RunsDir
 from lrrun.errors import Exit
 
@@ -32,12 +34,13 @@ def verify(
 
     from lrrun.render.terminal import make_console, printable
     from lrrun.runlog import strict_json
-    from lrrun.runlog.reader import find_run
+
+    load_training()
     from lrrun.training import verify as verifying
 
     console = make_console(sys.stderr)
     difference = None
-    for event in verifying.verify(find_run(run, runs_dir), since, allow_code=allow_code):
+    for event in verifying.verify(run_meant(run, runs_dir), since, allow_code=allow_code):
         if not isinstance(event, verifying.Verdict):
             console.print(f"lrrun: {printable(event.sentence)}", soft_wrap=True, markup=False)
             continue

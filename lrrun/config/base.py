@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, GetJsonSchemaHandler
 
+from lrrun.units import Length
+
 if TYPE_CHECKING:
     from pydantic.json_schema import JsonSchemaValue
     from pydantic_core import CoreSchema
@@ -43,6 +45,9 @@ class Section(BaseModel):
             if issubclass(section, Section):
                 for name, text in _field_docstrings(section).items():
                     keys.get(name, {}).setdefault("description", text)
+        for name, field in cls.model_fields.items():
+            if isinstance(field.default, Length):
+                keys[name]["default"] = str(field.default)  # as a config writes it
         return schema
 
 

@@ -17,6 +17,9 @@ from pydantic import (
 from lrrun.registry import RUN_NAME, RUN_NAME_RULE, is_run_name
 from lrrun.units import Length
 
+DEVICE = r"^(auto|cpu|mps|cuda(:\d+)?)$"
+"""The devices that a config can name."""
+
 
 def _length(written: object) -> Length:
     length = Length.parse(written)

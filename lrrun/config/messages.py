@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+from lrrun.config.fields import DEVICE
 from lrrun.errors import KeyPath, Problem
 from lrrun.registry import nearest, unknown_argument
 
 Details = Mapping[str, Any]
+
+_PATTERNS = {DEVICE: "auto, cpu, cuda, cuda:1 or mps"}
+"""What a person should write where a text must match a pattern."""
 
 _EXPECTED: dict[str, Callable[[Details], str]] = {
     "float_type": lambda c: "a number",
@@ -32,7 +37,7 @@ _EXPECTED: dict[str, Callable[[Details], str]] = {
     "too_short": lambda c: f"at least {c['min_length']} item",
     "too_long": lambda c: f"at most {c['max_length']} items",
     "string_too_short": lambda c: f"at least {c['min_length']} character",
-    "string_pattern_mismatch": lambda c: f"a text like {c['pattern']}",
+    "string_pattern_mismatch": lambda c: _PATTERNS.get(c["pattern"], f"a text like {c['pattern']}"),
     "literal_error": lambda c: str(c["expected"]).replace("'", ""),
     "enum": lambda c: str(c["expected"]).replace("'", ""),
 }
@@ -69,8 +74,22 @@ def _message(detail: Mapping[str, Any], section: type[BaseModel]) -> str:
             options = [each.strip() for each in expected.replace(" or ", ",").split(",")]
             match = nearest(got, options)
             hint = f"; did you mean {match}?" if match else ""
+        elif isinstance(got, str) and "number" in expected:
+            hint = _no_number(got)
         return f"expected {expected}, got {_shown(got)}{hint}"
     return str(detail["msg"])
+
+
+def _no_number(text: str) -> str:
+    """Why a text that looks like a number is none.
+
+    >>> _no_number("0.1,0.2"), _no_number("1e\u22123")
+    ('; several values are for lrrun sweep', "; '\u2212' is not a character of a number")
+    """
+    if re.fullmatch(r"[-+.\de]+(,|\.\.)[-+.\de,:%a-z]+", text.replace(" ", "")):
+        return "; several values are for lrrun sweep"
+    foreign = next((each for each in text if not each.isascii()), None)
+    return f"; {foreign!r} is not a character of a number" if foreign else ""
 
 
 def _shown(value: object) -> str:

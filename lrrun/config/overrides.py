@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from lrrun.config.yaml_text import Document, parse_value
-from lrrun.errors import ConfigError, KeyPath, Problem
+from lrrun.errors import ConfigError, KeyPath, Problem, dotted
 
 _KEY = re.compile(r"[A-Za-z_][\w-]*(?:\[\d+\])*(?:\.[\w-]+(?:\[\d+\])*)*")
 _NAMED = ("model", "dataset", "optimizer", "scheduler")
@@ -42,7 +42,8 @@ def apply_overrides(document: Document, overrides: Iterable[str]) -> Document:
             continue
         for known in [place for place in places if place[: len(path)] == path]:
             del places[known]
-        places[path] = where
+        for length in range(1, len(path) + 1):  # the sections that were made on the way as well
+            places.setdefault(path[:length], where)
     if problems:
         raise ConfigError(problems)
     for either in _EITHER:
@@ -72,26 +73,38 @@ def parse_override(text: str) -> tuple[KeyPath, Any]:
     if not equals or not _KEY.fullmatch(key.strip()):
         raise ConfigError([Problem((), "expected key=value, such as optimizer.lr=0.01")])
     keys = re.findall(r"[^.\[\]]+", key.strip())
-    return tuple(int(each) if each.isdigit() else each for each in keys), parse_value(value)
+    path = tuple(int(each) if each.isdigit() else each for each in keys)
+    try:
+        return path, parse_value(value)
+    except ConfigError as error:
+        raise ConfigError(
+            Problem((*path, *each.path), each.message) for each in error.problems
+        ) from None
 
 
-def _set(data: Any, path: KeyPath, value: Any) -> Any:
-    """`data` with `path` set to `value`; mappings are made on the way where nothing stands."""
+def _set(data: Any, path: KeyPath, value: Any, around: KeyPath = ()) -> Any:
+    """`data`, which stands at `around`, with `path` inside it set to `value`.
+
+    Mappings are made on the way where nothing stands.
+    """
     if not path:
         return value
     key, rest = path[0], path[1:]
+    here = (*around, key)
     if isinstance(key, int):
         if not isinstance(data, list) or key >= len(data):
             size = f"a list of {len(data)}" if isinstance(data, list) else "no list"
-            raise ConfigError([Problem(path, f"there is no item {key}: it is {size}")])
-        data[key] = _set(data[key], rest, value)
+            text = f"there is no item {key}: {dotted(around)} is {size}"
+            raise ConfigError([Problem((*around, *path), text)])
+        data[key] = _set(data[key], rest, value, here)
         return data
     if data is None:
         data = {}
     if not isinstance(data, dict):
-        raise ConfigError([Problem(path, f"cannot be set inside {data!r}")])
+        text = f"no key can be set inside {dotted(around)}, which is {data!r}"
+        raise ConfigError([Problem((*around, *path), text)])
     inner = data.get(key)
     if rest and key in _NAMED and isinstance(inner, str):
         inner = {"name": inner}
-    data[key] = _set(inner, rest, value)
+    data[key] = _set(inner, rest, value, here)
     return data

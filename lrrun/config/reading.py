@@ -18,6 +18,7 @@ from lrrun.config.messages import problems_of
 from lrrun.config.models import MODELS, CustomModel, Model
 from lrrun.config.optimizers import Mup, OptimizerSpec
 from lrrun.config.overrides import apply_overrides
+from lrrun.config.places import KEYS, unknown_top
 from lrrun.config.sweep import Sweep
 from lrrun.config.train import Train
 from lrrun.config.yaml_text import Document, parse_document, read_document
@@ -25,22 +26,6 @@ from lrrun.errors import ConfigError, KeyPath, Problem
 from lrrun.registry import import_callable, import_object, is_import_path, unknown, unknown_argument
 from lrrun.schedules.placement import PartSpec
 from lrrun.schedules.spec import parse
-
-KEYS = (
-    "name",
-    "seed",
-    "seeds",
-    "model",
-    "dataset",
-    "optimizer",
-    "scheduler",
-    "co_schedules",
-    "train",
-    "checkpoint",
-    "folder",
-    "sweep",
-)
-"""The top-level keys of a config."""
 
 CO_SCHEDULED = ("momentum", "weight_decay", "batch_size")
 """What a config may schedule beside the LR."""
@@ -140,7 +125,7 @@ class _Reader:
             raise ConfigError([Problem((), got, self.document.where(()))])
         for key in data:
             if key not in KEYS:
-                self.refuse((key,), unknown_argument(key, KEYS))
+                self.refuse((key,), unknown_top(key))
         return data
 
     def default_name(self) -> str:

@@ -113,6 +113,12 @@ def _part() -> dict[str, Any]:
     }
 
 
+def json_schema_of(entry: Entry) -> dict[str, Any]:
+    """What one schedule takes beside what every part takes: its own keys."""
+    then: dict[str, Any] = _entry(entry, {})["then"]
+    return then
+
+
 def _entry(entry: Entry, envelope: dict[str, Any]) -> dict[str, Any]:
     """What a part may say once its name is known."""
     clock = {"interval": {"enum": ["step", "epoch"]}} if entry.clock else {}

@@ -11,6 +11,7 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,9 @@ MAX_BYTES = 1 << 20
 MAX_DEPTH = 50
 MAX_NODES = 100_000
 
+_SMALL = 16_384
+"""Characters of a text that is worth remembering, and takes little memory."""
+
 _INT = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _WORDS: dict[str, Any] = {
@@ -32,6 +36,32 @@ _WORDS: dict[str, Any] = {
     **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
+
+_OR_QUOTES = "or does a text need quotes?"
+_SAID = {
+    r"mapping values are not allowed": f"unexpected ':'; is the indentation right, {_OR_QUOTES}",
+    r"expected <block end>, but found '?<": (
+        f"is the indentation that of the lines above, {_OR_QUOTES}"
+    ),
+    r"expected <block end>, but found (.+)": rf"unexpected \1; is it one too many, {_OR_QUOTES}",
+    r"expected ',' or '(.)', but got '<stream end>'": (
+        r"the text ends where ',' or '\1' was expected; close the bracket"
+    ),
+    r"expected ',' or '(.)', but got (.+)": rf"expected ',' or '\1', got \2; {_OR_QUOTES[3:]}",
+    r"expected the node content, but found '<stream end>'": (
+        "the text ends where a value was expected"
+    ),
+    r"expected the node content, but found (.+)": r"expected a value, got \1",
+    r"expected '<document start>', but found '<stream|expected alphabetic or numeric": (
+        "a text that begins with '%', '&' or '*' needs quotes"
+    ),
+    r"expected '<document start>', but found (.+)": (
+        r"expected nothing more, got \1; is it one too many?"
+    ),
+    r"found character (.+) that cannot start any token": r"a text that begins with \1 needs quotes",
+    r"could not find expected ':'": "expected key: value; is a ':' missing?",
+}
+"""What PyYAML says of a syntax error, and what a person should do about it."""
 
 
 @dataclass(frozen=True)
@@ -172,9 +202,14 @@ class _Composer:
             if key == "<<" and event.style is None:
                 raise self.refuse(event, "merge keys (<<) are not supported; write the keys out")
             if key in data:
-                raise self.refuse(event, f"repeats the key of {self.places[here]}", here)
+                where = f"repeats the key of {self.places[here]}" if self.file else "stands twice"
+                raise self.refuse(event, where, here)
             self.places[here] = self.place(event)
             data[key] = self.node(next(self.events), here, depth + 1)
+            if data[key] is None and ":" in key and event.style is None:
+                raise self.refuse(
+                    event, f"expected key: value, got {key}; is a space missing?", path
+                )
         return data
 
     def sequence(self, path: KeyPath, depth: int) -> list[Any]:
@@ -209,7 +244,7 @@ class _Composer:
     def _guarded(self, text: str) -> Iterator[Any]:
         """PyYAML's events, its own errors turned into ours."""
         try:
-            yield from yaml.parse(text, Loader=yaml.SafeLoader)
+            yield from _small(text) if len(text) <= _SMALL else _events(text)
         except yaml.MarkedYAMLError as error:
             mark = error.problem_mark or error.context_mark
             line = mark.line + 1 if mark else 1
@@ -218,6 +253,15 @@ class _Composer:
         except (yaml.YAMLError, ValueError, IndexError, OverflowError) as error:
             reason = getattr(error, "reason", None) or str(error)
             raise ConfigError([Problem((), f"not YAML: {reason}", self.file)]) from None
+
+
+def _events(text: str) -> Iterator[Any]:
+    return iter(yaml.parse(text, Loader=yaml.SafeLoader))
+
+
+@lru_cache(maxsize=256)  # the runs of a sweep have their file and most of their values in common
+def _small(text: str) -> tuple[Any, ...]:
+    return tuple(_events(text))
 
 
 def _in_words(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
@@ -230,6 +274,8 @@ def _in_words(error: yaml.MarkedYAMLError, text: str, line: int) -> str:
     if "quoted scalar" in (error.context or ""):
         opened = error.context_mark.line + 1 if error.context_mark else line
         return f"the quote opened in line {opened} never closes"
-    if "mapping values are not allowed" in problem:
-        return "unexpected ':'; is the indentation right, or does a text need quotes?"
+    for found, words in _SAID.items():
+        match = re.search(found, problem)
+        if match:
+            return match.expand(words)
     return f"not YAML: {problem}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -104,8 +105,9 @@ class _View:
         self.live.stop()
         self._print(f"{outcome.status}: {outcome.sentence}")
         if self.started is not None:
-            path = self.started.path
-            self._print(f"lrrun show {path}  explains it; lrrun compare {path} OTHER  compares it")
+            typed = shlex.quote(str(self.started.path))
+            compare = f"lrrun compare {typed} OTHER  compares it"
+            self._print(f"lrrun show {typed}  explains it; {compare}")
 
     def _print(self, text: str) -> None:
         self.console.print(Text(printable(text)), soft_wrap=True)

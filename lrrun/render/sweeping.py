@@ -58,7 +58,7 @@ def _outline_lines(plan: Plan, outline: Outline) -> Iterator[str]:
         text = values if isinstance(values, str) else ", ".join(map(written, values))
         yield f"  {axis.key}: {text}"
     steps = "" if outline.steps is None else f"{count(outline.steps)} steps in all, "
-    runs = f"{outline.full_runs:.4g}"
+    runs = count(round(full)) if (full := outline.full_runs) >= 1000 else f"{full:.4g}"
     yield f"cost: {steps}{runs} run{'' if runs == '1' else 's'} of the whole config"
     if plan.chunk > 1:
         sizes = Counter(len(chunk) for chunk in outline.first)

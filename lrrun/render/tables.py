@@ -33,12 +33,16 @@ _ASCII_HEAD = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True
 
 @dataclass(frozen=True)
 class Column:
-    """A column and its cells. `keep` is how dearly: the lowest goes first when width is short."""
+    """A column and its cells. `keep` is how dearly: the lowest goes first when width is short.
+
+    Cells wider than `fold` (0: none) are folded to it before another column is left out.
+    """
 
     title: str
     cells: Sequence[str]
     justify: Literal["left", "right"] = "left"
     keep: int = 9
+    fold: int = 0
     style: str = ""
     colors: Mapping[str, str] = field(default_factory=dict)
     """Cell → its style, where some cells are to stand out."""
@@ -71,7 +75,8 @@ def print_table(console: Console, columns: Sequence[Column]) -> None:
     A column whose cells are all '-' says nothing. Columns left out for width are named below. A
     table of more than a hundred rows is not folded where even then its lines are too long.
     """
-    widths = {id(column): _width(column) for column in columns}
+    folds = bool(columns) and len(columns[0].cells) <= _FOLDED_ROWS
+    widths = {id(column): _width(column, folds) for column in columns}
     shown = [column for column in columns if any(cell != "-" for cell in column.cells)]
     dropped: list[Column] = []
     while len(shown) > 1 and _across(shown, widths) > console.width:
@@ -89,9 +94,10 @@ def print_table(console: Console, columns: Sequence[Column]) -> None:
         console.print(f"(left out for width: {names}; --json has all)", style="dim")
 
 
-def _width(column: Column) -> int:
-    """Characters across the widest cell."""
-    return max(cell_len(printable(text)) for text in (*column.title.split("\n"), *column.cells))
+def _width(column: Column, folds: bool) -> int:
+    """Characters across the widest cell, folded where it may be."""
+    widest = max(cell_len(printable(text)) for text in (*column.title.split("\n"), *column.cells))
+    return min(widest, column.fold or widest) if folds else widest
 
 
 def _across(columns: Sequence[Column], widths: Mapping[int, int]) -> int:

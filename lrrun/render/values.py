@@ -28,6 +28,17 @@ def describe(value: Any) -> str:
     return _inner(value)
 
 
+def said_values(value: Any) -> Any:
+    """A section without the keys that say nothing: none, and empty lists.
+
+    >>> said_values({"epochs": 30, "ema": None, "groups": []})
+    {'epochs': 30}
+    """
+    if not isinstance(value, Mapping):
+        return value
+    return {key: each for key, each in value.items() if each is not None and each != []}
+
+
 def _inner(value: Any) -> str:
     if isinstance(value, Mapping):
         return "(" + describe(value) + ")"

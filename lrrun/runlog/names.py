@@ -105,7 +105,8 @@ def match_run(reference: str, runs_dir: Path) -> Path | None:
     """
     as_path = Path(reference)
     if os.sep in reference or (os.altsep and os.altsep in reference) or reference in (".", ".."):
-        return _real_folder(as_path) if os.path.lexists(as_path) else None
+        paths = (as_path, runs_dir / reference)  # the second: a trial, as its sweep names it
+        return next((_real_folder(path) for path in paths if os.path.lexists(path)), None)
     if reference and os.path.lexists(runs_dir / reference):
         return _real_folder(runs_dir / reference)
     if (as_path / "run.json").is_file():

@@ -83,6 +83,8 @@ class Entry:
 _DOTTED = {
     "torch.optim.lr_scheduler.": "torch.",
     "torch.optim.swa_utils.": "torch.",
+    "optim.lr_scheduler.": "torch.",
+    "lr_scheduler.": "torch.",
     "tf.keras.optimizers.schedules.": "keras.",
     "tensorflow.keras.optimizers.schedules.": "keras.",
     "keras.optimizers.schedules.": "keras.",
@@ -134,16 +136,8 @@ def with_prefix(name: str) -> str:
     """
     for dotted, prefix in _DOTTED.items():
         if name.startswith(dotted):
-            return prefix + name.removeprefix(dotted)
+            return prefix + name.rpartition(".")[2]  # timm.scheduler.cosine_lr.CosineLRScheduler
     return name
-
-
-MEANT = {
-    "keras.LinearDecay": "keras has no LinearDecay; keras.PolynomialDecay with power 1 is a line",
-    "keras.WarmUp": "keras has no WarmUp; keras.CosineDecay takes warmup_target and warmup_steps",
-    "torch.WarmupLR": "torch has no WarmupLR; torch.LinearLR in a SequentialLR, or warmup: 5% here",
-}
-"""Names that tutorials paste and that their library lacks → what it has instead."""
 
 
 def neighbours(name: str) -> list[str]:

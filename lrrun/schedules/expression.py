@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
-from lrrun.registry import nearest
+from lrrun.registry import is_import_path, nearest
 from lrrun.schedules.base import ScheduleEnded
 
 MAX_LENGTH = 1000
@@ -204,4 +204,6 @@ def _unknown(name: str, known: list[str]) -> str:
 
 def _wrong(written: object, variables: tuple[str, ...], reason: str) -> ValueError:
     names = " and ".join(variables)
+    if isinstance(written, str) and is_import_path(written):
+        reason = "a function by its import path stands in a config, and needs --allow-code"
     return ValueError(f"expected an arithmetic expression of {names}, got {written!r}: {reason}")

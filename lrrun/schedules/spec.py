@@ -18,7 +18,6 @@ from lrrun.errors import ConfigError, KeyPath, Problem
 from lrrun.registry import unknown, unknown_argument
 from lrrun.schedules.base import BadArgument, Curve, Driven, Feedback, Part, PerStep, Schedule, Span
 from lrrun.schedules.catalogue import (
-    MEANT,
     Clock,
     Entry,
     Parameter,
@@ -27,6 +26,7 @@ from lrrun.schedules.catalogue import (
     neighbours,
     with_prefix,
 )
+from lrrun.schedules.elsewhere import DROPPED, meant, named_otherwise
 from lrrun.schedules.placement import REST, PartSpec, place
 from lrrun.units import Height, Length, Units
 
@@ -56,7 +56,9 @@ class _Reader:
         if isinstance(written, str):
             written = {"name": written}
         if not isinstance(written, Mapping):
-            self.refuse(path, f"expected a schedule's name or a mapping, got {written!r}")
+            got = "a function: {name: lambda, factor: module:function} takes one"
+            got = got if callable(written) else repr(written)
+            self.refuse(path, f"expected a schedule's name or a mapping, got {got}")
             return []
         entry = self.entry(written, path)
         if entry is None:
@@ -112,12 +114,13 @@ class _Reader:
         name = written.get("name", "constant" if "warmup" in written else None)
         if not isinstance(name, str):
             got = "nothing" if name is None else repr(name)
-            self.refuse((*path, "name"), f"expected a schedule's name, got {got}")
+            other = named_otherwise(written) if name is None else None
+            self.refuse((*path, "name"), other or f"expected a schedule's name, got {got}")
             return None
         entry = find(name)
         if entry is None:
             full = with_prefix(name)
-            text = MEANT.get(full) or unknown("scheduler", full, neighbours(name))
+            text = meant(full) or unknown("scheduler", full, neighbours(name))
             self.refuse((*path, "name"), text)
         return entry
 
@@ -128,7 +131,8 @@ class _Reader:
                 arguments[key] = self.argument(entry.parameters[key], value, (*path, key))
             elif key not in ENVELOPE and not (key == "interval" and entry.clock):
                 accepted = [*entry.parameters, *(each for each in ENVELOPE if each != "name")]
-                self.refuse((*path, str(key)), f"{entry.name}: {unknown_argument(key, accepted)}")
+                text = DROPPED.get(str(key)) or unknown_argument(key, accepted)
+                self.refuse((*path, str(key)), f"{entry.name}: {text}")
         for parameter in entry.parameters.values():
             if parameter.required and parameter.name not in written:
                 self.refuse(path, f"{parameter.name} is missing: {entry.name} needs it")

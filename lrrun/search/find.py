@@ -207,7 +207,8 @@ def _said(trials: Sequence[Trial], plan: SearchPlan) -> str:
     some = f"{min(lrs):g}" if len(lrs) == 1 else f"{min(lrs):g} to {max(lrs):g}"
     length = "full length" if trials[0].scale == 1 else f"{trials[0].scale:.0%} of the length"
     plural = "s" if len(lrs) > 1 else ""
-    return f"confirm: {len(lrs)} run{plural} of {steps} steps ({length}) at LR {some}"
+    seeds = ", ".join(str(seed) for seed in sorted({trial.seed for trial in trials}))
+    return f"confirm: {len(lrs)} run{plural} of {steps} steps ({length}) at LR {some}, seed {seeds}"
 
 
 def _allowed(confirmer: Confirmer, low: float, high: float) -> tuple[float, float]:

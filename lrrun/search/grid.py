@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from lrrun.errors import UsageError
-from lrrun.search.axes import Axis, Span, written
+from lrrun.search.axes import Axis, written
+from lrrun.search.spans import Span
 
 Point = Mapping[str, Any]
 

@@ -11,11 +11,11 @@ from typing import Any, Literal
 
 from lrrun.config.base import METRICS
 from lrrun.config.experiment import Experiment
-from lrrun.config.reading import KEYS
+from lrrun.config.places import KEYS, unknown_top
 from lrrun.config.sweep import Sweep
 from lrrun.config.yaml_text import Document
 from lrrun.errors import ConfigError, Problem, UnusableFile, UsageError
-from lrrun.registry import nearest, unknown_argument
+from lrrun.registry import nearest
 from lrrun.runlog.names import check_name
 from lrrun.runlog.sweeps import SweepWriter, read_rows
 from lrrun.search.axes import Axis, overrides, parse_axis, read_axis
@@ -136,8 +136,8 @@ def _with_seeds(axes: tuple[Axis, ...], document: Document) -> tuple[Axis, ...]:
     """A config of several seeds sweeps them all."""
     if not axes:
         raise UsageError(
-            "no axes: give some, such as optimizer.lr=1e-4..1:log:13, or a sweep section in the "
-            "config; for one run: lrrun train"
+            "no axes: no key has more than one value; give one several, such as "
+            "optimizer.lr=1e-4..1:log:13, or the config a sweep section; for one run: lrrun train"
         )
     seeds = document.data.get("seeds")
     if isinstance(seeds, list) and all(axis.key != "seed" for axis in axes):
@@ -152,7 +152,7 @@ def _refuse_keys(axes: Sequence[Axis], document: Document) -> None:
         if top in NOT_SWEPT:
             problems.append(Problem(axis.path, f"{top} cannot be swept" + _instead(top)))
         elif top not in KEYS:
-            problems.append(Problem(axis.path, unknown_argument(top, KEYS)))
+            problems.append(Problem(axis.path, unknown_top(top)))
     if problems:
         raise ConfigError(_located(document, axes, problems))
 

@@ -46,7 +46,7 @@ def test_csv_holds_every_step(lrrun: Lrrun, config: Path) -> None:
     head, *rows = Path("lr.csv").read_text().splitlines()
     assert head == f"step,{config},wsd"
     assert len(rows) == 20
-    lr = schedule("wsd", lr=1.0, steps=20)(np.arange(20))
+    lr = schedule("wsd", lr=0.05, steps=20)(np.arange(20))
     assert [float(row.split(",")[2]) for row in rows] == lr.tolist()
 
 
@@ -150,3 +150,87 @@ def test_one_batch_goes_through_everything(lrrun: Lrrun, config: Path) -> None:
     assert facts["parameters"] == "1,210"
     assert facts["first batch"].startswith("loss 2.")
     assert not Path("runs").exists()
+
+
+def test_a_mapping_or_a_list_is_read_as_in_a_config(lrrun: Lrrun, empty_folder: Path) -> None:
+    texts = ("{name: cosine, warmup: 10%}", "[{name: warmup, for: 10%}, cosine]")
+    seen = json.loads(lrrun("schedule", *texts, "cosine warmup=10%", "--json").out)
+    assert seen[0]["lr"] == seen[1]["lr"] == seen[2]["lr"]
+    assert lrrun("schedule", "[{name: cosine").code == 2
+
+
+def test_csv_goes_to_standard_output_where_its_name_is_a_dash(
+    lrrun: Lrrun, empty_folder: Path
+) -> None:
+    done = lrrun("schedule", "linear", "--steps", "4", "--csv", "-")
+    assert done.out.splitlines() == ["step,lr", "0,1.0", "1,0.75", "2,0.5", "3,0.25"]
+    assert not Path("-").exists()
+
+
+@pytest.mark.parametrize("lr", ["0", "-1", "nan", "inf"])
+def test_a_base_lr_that_is_none_is_refused(lrrun: Lrrun, empty_folder: Path, lr: str) -> None:
+    refused = lrrun("schedule", "cosine", f"--lr={lr}")
+    assert (refused.code, "--lr: expected a finite number above 0" in refused.err) == (2, True)
+
+
+def test_more_steps_than_can_be_drawn_are_refused(lrrun: Lrrun, empty_folder: Path) -> None:
+    refused = lrrun("schedule", "cosine", "--steps", "1000000000")
+    assert (refused.code, "100000000" in refused.err) == (2, True)
+
+
+def test_a_fall_at_few_steps_is_not_none(lrrun: Lrrun, empty_folder: Path) -> None:
+    out = lrrun("schedule", "step every=300", "--no-plots").out
+    assert out.splitlines()[-1].split()[-2:] == ["0%", "<1%"]
+
+
+def test_a_long_spec_is_folded_before_a_column_is_left_out(
+    lrrun: Lrrun, empty_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    spec = "optax.warmup_cosine_decay_schedule init_value=0 peak_value=1e-3 warmup_steps=100"
+    out = lrrun("schedule", f"{spec} decay_steps=1000", "--no-plots").out
+    assert "falling" in out.splitlines()[0] and "left out" not in out
+
+
+def test_code_may_be_had_as_json(lrrun: Lrrun, empty_folder: Path) -> None:
+    (found,) = json.loads(lrrun("schedule", "linear", "--export", "python", "--json").out)
+    names: dict[str, Any] = {}
+    exec(found["code"], names)
+    assert (found["name"], names["lr"](0)) == ("linear", 1.0)
+
+
+def test_check_says_every_problem_as_json(lrrun: Lrrun, config: Path) -> None:
+    refused = lrrun("check", config, "train.epochs=0", "model.hiden=3", "--json")
+    found = json.loads(refused.out)
+    assert (refused.code, found["ok"]) == (2, False)
+    assert {each["key"] for each in found["problems"]} == {"train.epochs", "model.hiden"}
+    assert all(each["where"].startswith("command line") for each in found["problems"])
+    assert "did you mean hidden" in refused.err
+    missing = lrrun("check", "none.yaml", "--json")
+    assert (missing.code, json.loads(missing.out)["ok"]) == (2, False)
+
+
+def test_only_what_was_set_is_said_of_an_optimizer(lrrun: Lrrun, config: Path) -> None:
+    facts = json.loads(lrrun("check", config, "--json").out)
+    assert facts["optimizer"] == "sgd, lr 0.05, momentum 0.9"
+
+
+def test_a_command_to_paste_is_quoted(lrrun: Lrrun, empty_folder: Path) -> None:
+    done = lrrun("init", "digits", "-o", "my config.yaml")
+    assert "lrrun check 'my config.yaml', then lrrun train 'my config.yaml'" in done.out
+
+
+def test_a_schedule_beside_a_config_has_its_run(lrrun: Lrrun, config: Path) -> None:
+    ours, theirs = json.loads(lrrun("schedule", "linear", config, "--json").out)
+    assert ours["lr"] == schedule("linear", lr=0.05, steps=690)(np.arange(690)).tolist()
+    assert len(theirs["lr"]) == 690
+    longer, _ = json.loads(lrrun("schedule", "linear", config, "--steps", "9", "--json").out)
+    assert (len(longer["lr"]), longer["first"]) == (9, 0.05)
+
+
+def test_keys_of_a_config_are_set_as_in_train(lrrun: Lrrun, config: Path) -> None:
+    words = ("schedule", config, "optimizer.lr=0.2", "scheduler=linear", "train.epochs=2")
+    (seen,) = json.loads(lrrun(*words, "--json").out)
+    assert seen["lr"] == schedule("linear", lr=0.2, steps=46)(np.arange(46)).tolist()
+    refused = lrrun("schedule", "wsd", "optimizer.lr=0.2")
+    assert (refused.code, "there is none here" in refused.err) == (2, True)

@@ -274,7 +274,7 @@ def test_no_finished_trial_is_said(lrrun: Lrrun, config: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("c.yaml",), "no axes: give some, such as optimizer.lr="),
+        (("c.yaml",), "no axes: no key has more than one value"),
         ((), "expected a config: lrrun sweep CONFIG"),
         (("nope.yaml", "optimizer.lr=1,2"), "nope.yaml: no such file"),
         (("c.yaml", "optimizer.lrr=1,2"), "optimizer.lrr: unknown key; did you mean lr?"),

@@ -190,6 +190,28 @@ def test_overrides_that_are_no_key_value(text: str) -> None:
     assert "expected key=value" in problems(GOOD, text)[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x.y.z=1", "command line: x.y.z=1: x: unknown key"),
+        ("optimizer.lr.x=1", "optimizer.lr.x: no key can be set inside optimizer.lr, which is"),
+        ("optimizer[0]=1", "optimizer[0]: there is no item 0: optimizer is no list"),
+        ("scheduler={name: a, name: b}", "scheduler.name: stands twice"),
+        ("scheduler={name:cosine}", "scheduler: expected key: value, got name:cosine; is a space"),
+        ("optimizer.lr={", "optimizer.lr: the text ends where a value was expected"),
+        ("optimizer.lr=,", "optimizer.lr: expected a value, got ','"),
+        ("optimizer.lr=0.1,0.2", "got '0.1,0.2'; several values are for lrrun sweep"),
+        ("optimizer.lr=1e-4..1:log:3", "several values are for lrrun sweep"),
+        ("seed=0..4", "expected a whole number, got '0..4'; several values are for lrrun sweep"),
+        ("optimizer.lr=1e\u22123", "'\u2212' is not a character of a number"),
+    ],
+)
+def test_overrides_that_cannot_be_say_what_was_expected(text: str, message: str) -> None:
+    (found,) = problems(GOOD, text)
+    assert found.startswith(f"command line: {text}: ") and message in found
+    assert "YAML" not in found
+
+
 def test_an_override_reaches_into_a_bare_name_and_a_list() -> None:
     bare = GOOD.replace("{name: cosine, warmup: 5%, final: 1%}", "cosine")
     assert read(bare, "scheduler.final=10%").scheduler == {"name": "cosine", "final": "10%"}

@@ -86,3 +86,8 @@ def test_keys_are_described_by_the_docstrings_of_their_fields() -> None:
         assert all(
             "description" in key for key in section.model_json_schema()["properties"].values()
         )
+
+
+def test_defaults_are_as_a_config_writes_them() -> None:
+    headroom = json_schema()["$defs"]["Headroom"]["properties"]["every"]
+    assert headroom["default"] == "50 steps"

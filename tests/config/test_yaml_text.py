@@ -71,7 +71,17 @@ def test_every_key_knows_its_line() -> None:
         (f"a: {'9' * 5000}\n", "c.yaml:1: a whole number of 5000 digits is too large"),
         ("? [a, b]\n: 1\n", "c.yaml:1: expected a key"),
         ('a: "\\U00110000"\n', "c.yaml"),
-        ("a: [1, 2\n", "c.yaml:"),
+        ("a: [1, 2\n", "c.yaml:2: the text ends where ',' or ']' was expected; close the bracket"),
+        ("a: [1 2: 3 4: 5]\n", "c.yaml:1: expected ',' or ']', got ':'; does a text need quotes?"),
+        ("a: [,]\n", "c.yaml:1: expected a value, got ','"),
+        ("a: {b: {", "c.yaml:1: the text ends where a value was expected"),
+        ("a: [1]]\n", "c.yaml:1: unexpected ']'; is it one too many, or does"),
+        ("[1]]\n", "c.yaml:1: expected nothing more, got ']'; is it one too many?"),
+        ("a: @b\n", "c.yaml:1: a text that begins with '@' needs quotes"),
+        ("%a: 1\n", "c.yaml:1: a text that begins with '%', '&' or '*' needs quotes"),
+        ("a:\n  b: 1\n c: 2\n", "c.yaml:3: is the indentation that of the lines above"),
+        ("a: 1\nb\nc: 2\n", "c.yaml:3: expected key: value; is a ':' missing?"),
+        ("a: {name:sgd}\n", "c.yaml:1: a: expected key: value, got name:sgd; is a space missing?"),
     ],
 )
 def test_what_is_refused_and_where(text: str, message: str) -> None:

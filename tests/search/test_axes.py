@@ -33,6 +33,7 @@ from lrrun.search.axes import overrides, parse_axis, read_axis
         ("optimizer.momentum=0,0.5..0.9:lin:3", (0, 0.5, 0.7, 0.9)),
         ("model.hidden=[[64], [128, 128]]", ([64], [128, 128])),
         ("dataset.path=../a.csv,../b.csv", ("../a.csv", "../b.csv")),
+        ("model.hidden=[64],[128, 128]", ([64], [128, 128])),
         ("model.name=nets:one,nets:two", ("nets:one", "nets:two")),
         ("train.clip_norm=null,1.0", (None, 1.0)),
         ("optimizer.lr=0.1", (0.1,)),
@@ -58,7 +59,7 @@ def test_values_that_four_digits_cannot_tell_apart_keep_all_of_theirs() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("optimizer.lr=1..0.1:log:5", "an empty range, 1 is more than 0.1; write 0.1..1"),
+        ("optimizer.lr=1..0.1:log:5", "an empty range, 1 is more than 0.1; write 0.1..1:log:5"),
         ("optimizer.lr=0..1:log:5", "0 has no logarithm; write 0,0.0001..1:log:5"),
         ("optimizer.lr=-1..1:log:5", "-1 has no logarithm"),
         ("optimizer.lr=1..2:log:0", "an empty range, 0 values"),
@@ -69,13 +70,26 @@ def test_values_that_four_digits_cannot_tell_apart_keep_all_of_theirs() -> None:
         ("optimizer.lr=1..2:log:x", "expected a whole number of values, got 'x'"),
         ("optimizer.lr=0.1..0.3", "how many values? write 0.1..0.3:lin:5"),
         ("optimizer.lr=1..1", "a range of one value; write 1"),
-        ("optimizer.lr=1...inf:lin:3", "not finite"),
+        ("optimizer.lr=-.inf..1:lin:3", "not finite"),
         ("optimizer.lr=", "no values"),
         ("optimizer.lr=[]", "an empty list"),
         ("optimizer.lr=0.1,1e-1", "0.1 stands twice"),
         ("optimizer.lr=1,1.0", "1.0 stands twice"),
         ("optimizer.lr=.nan,1", "expected finite numbers"),
-        ("optimizer.lr=[1, 2", "not YAML"),
+        ("optimizer.lr=[1, 2", "optimizer.lr: the text ends where ',' or ']' was expected"),
+        ("optimizer.lr=,", "optimizer.lr: expected a value beside every comma; write key=value,"),
+        ("optimizer.lr=1,,2", "expected a value beside every comma"),
+        ("optimizer.lr=,1", "expected a value beside every comma"),
+        ("optimizer.lr=[1],,[2]", "expected a value beside every comma"),
+        ("optimizer.lr={", "optimizer.lr: the text ends where a value was expected"),
+        ("optimizer.lr={a: 1", "the text ends where ',' or '}' was expected"),
+        ("optimizer.lr=[1]]", "expected nothing more, got ']'"),
+        ("optimizer.lr=1 # c", "expected values with commas between them; write key=value,"),
+        ("optimizer.lr=1..2:log:", "expected key: value, got 1..2:log; is a space missing?"),
+        ("optimizer.lr=1..2:", "1..2:: expected a whole number of values, got ''"),
+        ("optimizer.lr=1e-3...1:log:3", "three dots; write 1e-3..1 or 1e-3..0.1"),
+        ("optimizer.lr=1..8%:log:4", "one end in percent; write both so"),
+        ("optimizer={name: a, name: b},{name: c}", "optimizer.name: stands twice"),
         ("seed=0..20000", "20,001 values; at most 10,000"),
         ("optimizer.lr", "expected key=value"),
         ("=1,2", "expected key=value"),
@@ -86,6 +100,7 @@ def test_anything_else_is_refused_with_the_way_out(text: str, message: str) -> N
         parse_axis(text)
     assert message in str(raised.value)
     assert str(raised.value).startswith("command line: ")
+    assert "YAML" not in str(raised.value)
 
 
 def test_a_span_without_a_count_can_be_drawn_from_but_not_counted() -> None:
