@@ -82,6 +82,11 @@ def _own_stream(device: torch.device) -> torch.cuda.Stream:
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
+def not_captured(why: str) -> str:
+    """What is said of a step that cannot be captured, or could not."""
+    return f"the step is not captured as a CUDA graph: {why}"
+
+
 def reason(error: BaseException) -> str:
     """The first line of what went wrong first: ending a capture that has failed fails as well."""
     while error.__context__ is not None:

@@ -14,7 +14,7 @@ from lrrun.config.clock import Clock
 from lrrun.config.experiment import Experiment
 from lrrun.config.models import CustomModel
 from lrrun.errors import EnvironmentFault, LrrunError
-from lrrun.training.captured import reason
+from lrrun.training.captured import not_captured, reason
 from lrrun.training.datasets import Splits
 from lrrun.training.devices import available_cores
 from lrrun.training.trainee import Trainee
@@ -88,8 +88,8 @@ def tune(
         trainee.traced = None
         if compiled and not custom:
             trainee.trace(compiled, captures=False)
-    said = f"the step is not captured as a CUDA graph: {why_not}"
-    return Tuning(torch.get_num_threads(), compiled, captured), (said,) if why_not else ()
+    said = () if why_not is None else (not_captured(why_not),)
+    return Tuning(torch.get_num_threads(), compiled, captured), said
 
 
 def _beyond_capture(trainee: Trainee, accumulate: int) -> str | None:

@@ -46,13 +46,16 @@ def choose(condition: bool | Tensor, yes: Number, no: Number) -> Number:
     (1.0, tensor([1., 2.], dtype=torch.float64))
     """
     if isinstance(condition, Tensor):
-        device = condition.device
-        return torch.where(
-            condition,
-            torch.as_tensor(yes, dtype=torch.float64, device=device),
-            torch.as_tensor(no, dtype=torch.float64, device=device),
-        )
+        kind = torch.float64, condition.device
+        return torch.where(condition, as_tensor(yes, *kind), as_tensor(no, *kind))
     return yes if condition else no
+
+
+def as_tensor(number: Number, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """The number on a device that is not waited for: nothing is copied to it."""
+    if isinstance(number, Tensor):
+        return number.to(dtype)
+    return torch.full((), number, dtype=dtype, device=device)
 
 
 def of(number: Number, k: int) -> float:
@@ -117,11 +120,8 @@ def fade_and_add_(xs: Tensors, fading: Number, ys: Tensors, number: Number) -> N
         return
     factors = spread(fading, xs)
     for k, (x, y) in enumerate(zip(xs, ys, strict=True)):
-        if isinstance(factors, list):
-            factor = factors[k]
-        else:
-            factor = torch.full((), factors, dtype=x.dtype, device=x.device)
-        torch.addcmul(y, x, factor, out=x)
+        factor = factors[k] if isinstance(factors, list) else factors
+        torch.addcmul(y, x, as_tensor(factor, x.dtype, x.device), out=x)
 
 
 def quotients(xs: Tensors, number: Number) -> Tensors:

@@ -147,6 +147,10 @@ class FusedLoop:
                 ends.append((replica, self._diverged(trouble, block)))
         if stretch.rows:
             yield blocks
+        fallback = self.updates.fallback()
+        if fallback is not None:
+            told = Incident("fallback", stretch.first, fallback)
+            incidents += [(replica, told) for replica, _ in blocks]
         for replica, _ in incidents:
             replica.handed = True
         yield incidents

@@ -22,23 +22,35 @@ from lrrun.training.update import decay_ratios
 MOMENTUM, DECAY = "momentum", "weight_decay"
 
 
+Names = tuple[tuple[int, str], ...]
+"""Numbers of an update: of which param group, and what the optimizer calls them."""
+
+
 @dataclass(frozen=True)
 class Numbers:
-    """LRs (S, G, K) and, where any replica schedules them, momenta and weight decays alike."""
+    """LRs (S, G, K) and, where any replica schedules them, momenta and weight decays alike; by
+    what the optimizer calls them.
+    """
 
-    lr: Tensor
-    momentum: str
-    """What the optimizer calls it."""
-    momenta: Tensor | None
-    decays: Tensor | None
+    values: Mapping[str, Tensor]
 
     def give(self, optimizer: FusedOptimizer, at: int) -> None:
         """Set those of the stretch's step `at`."""
-        optimizer.set_lrs(self.lr[at])
-        for name, values_SGK in ((self.momentum, self.momenta), (DECAY, self.decays)):
-            if values_SGK is not None:
-                for group, values_K in enumerate(values_SGK[at]):
-                    optimizer.set(group, name, values_K)
+        for name, values_SGK in self.values.items():
+            for group, values_K in enumerate(values_SGK[at]):
+                optimizer.set(group, name, values_K)
+
+    @property
+    def names(self) -> Names:
+        """Of the rows of `table`."""
+        lists = self.values.items()
+        return tuple((group, name) for name, each in lists for group in range(each.shape[1]))
+
+    def table(self, before_MK: Array) -> Tensor:
+        """All numbers of every step (S, M + N, K), behind M rows that are the same at every one."""
+        first = next(iter(self.values.values()))
+        before_SMK = torch.from_numpy(before_MK).to(first).expand(len(first), *before_MK.shape)
+        return torch.cat([before_SMK, *self.values.values()], 1)
 
 
 class Driver:
@@ -63,13 +75,12 @@ class Driver:
 
     def numbers(self, columns: Sequence[Columns]) -> Numbers:
         """Those of one stretch, given every replica's columns."""
-        lr_SGK = np.stack([each.lr for each in columns], -1)
-        return Numbers(
-            self._on_device(lr_SGK),
-            "beta1" if self._beta else MOMENTUM,
-            self._momenta(columns) if _drive(columns, MOMENTUM) else None,
-            self._decays(columns) if _drive(columns, DECAY) else None,
-        )
+        values = {"lr": self._on_device(np.stack([each.lr for each in columns], -1))}
+        if _drive(columns, MOMENTUM):
+            values["beta1" if self._beta else MOMENTUM] = self._momenta(columns)
+        if _drive(columns, DECAY):
+            values[DECAY] = self._decays(columns)
+        return Numbers(values)
 
     def _momenta(self, columns: Sequence[Columns]) -> Tensor:
         steps, groups = columns[0].lr.shape

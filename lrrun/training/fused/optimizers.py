@@ -13,9 +13,12 @@ import torch
 from torch import Tensor
 
 from lrrun.training.bare_optimizer import bare
+from lrrun.training.devices import is_waited_for
 from lrrun.training.fused.arithmetic import (
+    Number,
     Tensors,
     along,
+    as_tensor,
     choose,
     of,
     scalar_dtype,
@@ -53,6 +56,7 @@ class FusedOptimizer:
             copy.deepcopy(bare(each.state_dict)()["param_groups"]) for each in optimizers
         ]
         self._written: set[tuple[int, str]] = set()
+        self._in_place = False
         alike = list(zip(*(each.param_groups for each in optimizers), strict=True))
         model.lay_out([self._trained(each[0])[1] for each in alike])
         pairs = zip(alike, model.groups, strict=True)
@@ -86,19 +90,31 @@ class FusedOptimizer:
         self.groups[group].numbers[name] = values_K
         self._written.add((group, name))
 
-    def set_lrs(self, lrs_GK: Tensor) -> None:
-        """The LRs of all groups at once: a row of a preloaded (S, G, K) float64 tensor."""
-        for index, lrs_K in enumerate(lrs_GK):
-            self.set(index, "lr", lrs_K)
+    def count_in_place(self) -> None:
+        """Keep what rules count in tensors that stay where they are, for a captured step."""
+        self._in_place = True
+        for group in self.groups:
+            self._settle(group, {})
 
     def step(self, active_K: Tensor | None = None) -> None:
         """Update; replicas that are not active (bool; None: all are) keep weights and state."""
         with torch.no_grad():
             for group in self.groups:
+                places = dict(group.counters)
                 if active_K is None:
                     self.rule.update(group)
                 else:
                     self._update_some(group, active_K)
+                if self._in_place:
+                    self._settle(group, places)
+
+    def _settle(self, group: Group, places: Mapping[str, Number]) -> None:
+        """Put a group's counters where they were before, or into places of their own."""
+        for name, value in group.counters.items():
+            place = places.get(name)
+            if not isinstance(place, Tensor):
+                place = torch.empty(self.model.replicas, dtype=torch.float64, device=group.device)
+            group.counters[name] = place.copy_(as_tensor(value, place.dtype, place.device))
 
     def _update_some(self, group: Group, active_K: Tensor) -> None:
         rows = _IdleRows(active_K)
@@ -212,8 +228,9 @@ class _IdleRows:
         self._indices = self._count()
 
     def _count(self) -> Tensor | None:
-        on_cpu = self._active_K.device.type == "cpu"
-        return (~self._active_K).nonzero().flatten() if on_cpu else None
+        if not is_waited_for(self._active_K.device):
+            return None
+        return (~self._active_K).nonzero().flatten()
 
     def of(self, blocks: Tensors) -> Tensors:
         """These rows, in memory of their own."""

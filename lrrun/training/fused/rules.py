@@ -20,6 +20,7 @@ from lrrun.training.fused.arithmetic import (
     add_quotients_,
     add_squares_,
     along,
+    as_tensor,
     choose,
     fade_and_add_,
     is_zero,
@@ -214,8 +215,7 @@ def rprop(group: Group) -> None:
     names = ("eta_minus", "eta_plus", "least", "most")
     for index, grad in enumerate(group.decayed()):
         shrink, grow, least, most = (
-            along(torch.as_tensor(numbers[name], dtype=grad.dtype, device=grad.device), grad)
-            for name in names
+            along(as_tensor(numbers[name], grad.dtype, grad.device), grad) for name in names
         )
         turn = (grad * before[index]).sign()
         factor = torch.where(turn < 0, shrink, torch.where(turn > 0, grow, 1.0))

@@ -140,18 +140,21 @@ class FusedModel:
                 torch._foreach_copy_(self._buffers_before, list(self.stacked_buffers.values()))
             if len(batches) == 1:
                 return self._forward_backward(*batches[0]).clone()
-            rows = 0 if self.shared_data else 1
             blocks = [block for group in self.groups for block in group]
-            losses_K = torch.zeros(())
+            losses_K = torch.zeros(self.replicas, device=self.device)
             sums = [torch.zeros_like(block.grads) for block in blocks]
             for x, y in batches:
-                share = x.shape[rows] / samples
+                share = self.rows_of(x) / samples
                 losses_K = losses_K + self._forward_backward(x, y) * share
                 for total, block in zip(sums, blocks, strict=True):
                     total.add_(block.grads, alpha=share)
             for total, block in zip(sums, blocks, strict=True):
                 block.grads.copy_(total)
             return losses_K
+
+    def rows_of(self, x: Tensor) -> int:
+        """How many rows a batch has for each replica."""
+        return x.shape[0 if self.shared_data else 1]
 
     def _forward_backward(self, x: Tensor, y: Tensor) -> Tensor:
         found: list[Tensor] = self._pass("step", x, y)(x, y)

@@ -5,6 +5,7 @@ Shape suffixes: S steps of a stretch, K replicas.
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +14,14 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from lrrun.config.models import CustomModel
+from lrrun.config.train import Train
 from lrrun.errors import LrrunError
+from lrrun.training.captured import not_captured
 from lrrun.training.datasets import Splits
+from lrrun.training.devices import is_waited_for
 from lrrun.training.fused.columns import Ahead, Columns
 from lrrun.training.fused.ema import FusedEma
 from lrrun.training.fused.faithful import check_faithful
@@ -27,6 +31,7 @@ from lrrun.training.fused.optimizers import FusedOptimizer
 from lrrun.training.fused.replica import Replica
 from lrrun.training.fused.stack import FusedModel
 from lrrun.training.fused.watches import Watches
+from lrrun.training.fused.whole_step import StackedStep
 from lrrun.training.preparation import Prepared
 from lrrun.training.updates import SKIPS_IN_A_ROW
 from lrrun.training.watch import Trouble
@@ -83,14 +88,7 @@ class FusedUpdates:
         )
         for trainee, state in zip(trainees, states, strict=False):
             trainee.model.load_state_dict(state["model"])
-        self.model = FusedModel(
-            [each.model for each in trainees],
-            first.trainee.task,
-            shared_data=self.feed.shared,
-            precision=settings[0].precision,
-            compile=bool(first.tuning.compiled),
-            architecture=_architecture(first),
-        )
+        self.model = _stack([each.model for each in trainees], first, self.feed.shared)
         self.optimizer = FusedOptimizer(self.model, [each.optimizer for each in trainees])
         decays = [each.ema for each in settings if each.ema is not None]
         self.ema = FusedEma(self.model, decays) if decays else None
@@ -100,10 +98,16 @@ class FusedUpdates:
                 self.ema.load(k, state["ema"])
         self.grad_norm = settings[0].grad_norm
         self.may_skip = [each.on_divergence == "skip" for each in settings]
-        limits = [float("inf") if each.clip_norm is None else each.clip_norm for each in settings]
-        self.clips = bool(np.isfinite(limits).any())
-        self.max_norms_K = torch.tensor(limits, device=self.device)
-        self._all = torch.ones(len(replicas), dtype=torch.bool, device=self.device)
+        self._norms = _norms(self.optimizer, settings)
+        self._unseen = StackedStep(
+            self.model,
+            self.optimizer,
+            self.ema,
+            norms=self._norms,
+            puts_back=any(self.may_skip),
+            captures=bool(first.tuning.captured),
+        )
+        self._fell_back = False
         self.active = np.ones(len(replicas), np.bool_)
         self._skipping = any(each.updates.skips for each in replicas)
         self._active_K: Tensor | None = None
@@ -165,7 +169,7 @@ class FusedUpdates:
             np.empty((last - first, count)),
             np.empty((last - first, count)) if self.grad_norm else None,
         )
-        produce = self._watched if self.device.type == "cpu" else self._unwatched
+        produce = self._watched if is_waited_for(self.device) else self._unwatched
         with np.errstate(all="ignore"):  # a loss that is not finite is a finding, no warning
             produce(stretch, numbers, last)
         stretch.seconds = time.perf_counter() - begun
@@ -178,7 +182,7 @@ class FusedUpdates:
             stretch.losses[at] = losses
             losses_K = stretch.losses[at]
             troubles = self.watches.see(losses_K, self.active)
-            norms = self._norms()
+            norms = None if self._norms is None else self._norms()
             finite = np.isfinite((self.optimizer.sums() if norms is None else norms).numpy())
             if stretch.norms is not None and norms is not None:
                 stretch.norms[at] = norms.numpy()
@@ -194,22 +198,14 @@ class FusedUpdates:
     def _unwatched(self, stretch: Stretch, numbers: Numbers, last: int) -> None:
         """What counts as a spike is, for the whole stretch, what does before its first update."""
         limits = self.watches.limits
-        limits_K = torch.from_numpy(limits).to(self.device, torch.float32)
+        table = numbers.table(np.stack([limits, self.active]))
         seen: list[Tensor] = []
         for at, (batches, rows) in enumerate(self._batches(stretch.first, last)):
-            losses_K = self.model.gradients(batches, rows)
-            norms_K = self._norms()
-            good_K = torch.isfinite(self.optimizer.sums() if norms_K is None else norms_K)
-            good_K = good_K & torch.isfinite(losses_K) & (losses_K <= limits_K)
-            numbers.give(self.optimizer, at)
-            self._step(good_K if self._active_K is None else good_K & self._active_K)
-            if any(self.may_skip):
-                self.model.undo_forward(good_K)
-            norms_K = losses_K if norms_K is None else norms_K
-            seen.append(torch.stack([losses_K, norms_K, good_K.to(losses_K.dtype)]))
+            seen.append(self._unseen(batches, numbers.names, table[at]).clone())
             stretch.rows.append(rows)
         if not seen:
             return
+        numbers.give(self.optimizer, len(seen) - 1)  # a replay does not tell the optimizer
         values = torch.stack(seen).double().cpu().numpy()
         for at, (losses, norms, good) in enumerate(values):
             stretch.losses[at] = losses
@@ -224,11 +220,13 @@ class FusedUpdates:
                 return
             yield each
 
-    def _norms(self) -> Tensor | None:
-        """The norms of the gradients before any clipping, or None when nobody asks for them."""
-        if self.clips:
-            return self.optimizer.clip(self.max_norms_K)
-        return self.optimizer.norms() if self.grad_norm else None
+    def fallback(self) -> str | None:
+        """Say once that a capture has failed."""
+        failed = self._unseen.failed
+        if failed is None or self._fell_back:
+            return None
+        self._fell_back = True
+        return not_captured(failed)
 
     def _step(self, made_K: Tensor | None) -> None:
         self.optimizer.step(made_K)
@@ -267,6 +265,26 @@ class FusedUpdates:
                 self.freeze(k)
         self._skipping = any(each.updates.skips for each in self.alive)
         return bool(troubles)
+
+
+def _stack(models: Sequence[nn.Module], first: Prepared, shared_data: bool) -> FusedModel:
+    return FusedModel(
+        models,
+        first.trainee.task,
+        shared_data=shared_data,
+        precision=first.experiment.train.precision,
+        compile=bool(first.tuning.compiled),
+        architecture=_architecture(first),
+    )
+
+
+def _norms(optimizer: FusedOptimizer, settings: Sequence[Train]) -> Callable[[], Tensor] | None:
+    """Gives the norms of the gradients, before any clipping, where somebody asks for them."""
+    limits = [float("inf") if each.clip_norm is None else each.clip_norm for each in settings]
+    if np.isfinite(limits).any():
+        max_norms_K = torch.tensor(limits, device=optimizer.model.device)
+        return functools.partial(optimizer.clip, max_norms_K)
+    return optimizer.norms if settings[0].grad_norm else None
 
 
 def _architecture(prepared: Prepared) -> Hashable:

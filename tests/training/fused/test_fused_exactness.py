@@ -114,7 +114,8 @@ def fused(model_name, steps, optimizer, dtype=torch.float64, shared=True):
             pair = tuple(torch.stack([each] * len(LRS)) for each in pair)
         losses.append(stack.gradients([pair], BATCH).clone())
         lrs_K = torch.tensor([schedule(base, step) for base in LRS], dtype=torch.float64)
-        stacked.set_lrs(lrs_K.expand(len(stacked.groups), -1))
+        for group in range(len(stacked.groups)):
+            stacked.set(group, "lr", lrs_K)
         stacked.step()
     return torch.stack(losses).double(), stack, stacked
 

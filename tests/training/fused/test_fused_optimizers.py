@@ -102,7 +102,8 @@ def test_groups_have_numbers_of_their_own():
     lrs_GK = torch.tensor([[0.1, 0.2, 0.3], [0.01, 0.0, 0.05]], dtype=torch.float64)
     for each in batches(5):
         stack.gradients([each], 8)
-        optimizer.set_lrs(lrs_GK)
+        for group, lrs_K in enumerate(lrs_GK):
+            optimizer.set(group, "lr", lrs_K)
         optimizer.step()
     for k, model in enumerate(models):
         for group, lr in zip(own[k].param_groups, lrs_GK[:, k].tolist(), strict=True):

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import gc
 import json
 import math
+import weakref
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +20,11 @@ from lrrun.records import EpochRecord, Incident, Notice, Outcome, StepBlock, Ste
 from lrrun.runlog import files
 from lrrun.runlog.disk import Disk
 from lrrun.training import checkpoint_files, tolerance
-from lrrun.training.fused import together
+from lrrun.training.fused import chunks, runner, together
 from lrrun.training.fused.refusal import NotFusable
 from lrrun.training.fused.runner import train_many
 from lrrun.training.fused.stack import FusedModel
+from lrrun.training.fused.updates import FusedUpdates
 from lrrun.training.journey import Started
 from lrrun.training.resume import resume
 from lrrun.training.runner import run
@@ -327,15 +330,20 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(
 ) -> None:
     gradients = FusedModel.gradients
     calls = iter(range(10**6))
+    large: list[weakref.ref[FusedModel]] = []
+    kept: list[FusedModel | None] = []
 
     def gradients_of_few(self: FusedModel, *arguments: Any) -> torch.Tensor:
         if self.replicas > 2 and next(calls) >= at:
+            large.append(weakref.ref(self))
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 TB")
+        kept.extend(each() for each in large)
         return gradients(self, *arguments)
 
     monkeypatch.setattr(FusedModel, "gradients", gradients_of_few)
     many = experiments(["checkpoint.every=10"], (*LRS, ["optimizer.lr=0.2"]))
     happened = trained(tmp_path / "fused", many)
+    assert len(large) == 1 and kept and not any(kept), "the halves need the memory of the whole"
     assert sum(isinstance(each, Started) for events in happened for each in events) == 4
     notices = [each.sentence for events in happened for each in events if isinstance(each, Notice)]
     assert notices == ["out of memory: 4 replicas are trained in two halves"]
@@ -348,6 +356,70 @@ def test_out_of_memory_halves_the_chunk_and_goes_on(
         info = json.loads((tmp_path / f"fused/f-{k}/run.json").read_text())
         assert (info["status"], info["engine"]["fused"]) == ("completed", 2)
         assert info["resumed"][0]["step"] == (20 if at else 0)
+
+
+def test_out_of_memory_while_a_stack_is_built_leaves_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = FusedUpdates.probe
+    large: list[weakref.ref[FusedUpdates]] = []
+    kept: list[FusedUpdates | None] = []
+
+    def probe_of_few(self: FusedUpdates, *arguments: Any) -> None:
+        if len(self.replicas) > 2:
+            large.append(weakref.ref(self))
+            raise MemoryError
+        kept.extend(each() for each in large)
+        probe(self, *arguments)
+
+    monkeypatch.setattr(FusedUpdates, "probe", probe_of_few)
+    happened = trained(tmp_path, experiments(["train.steps=5"], (*LRS, ["optimizer.lr=0.2"])))
+    assert [events[-1].status for events in happened] == ["completed"] * 4
+    assert len(large) == 1 and kept and not any(kept)
+
+
+@pytest.mark.parametrize("outcome", ["completed", "failed", "interrupted"])
+def test_a_chunk_is_gone_when_the_next_one_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, outcome: str
+) -> None:
+    """By its own: no search for cycles is waited for, which would find it some time later."""
+    begun: list[weakref.ref[FusedUpdates]] = []
+    kept: list[FusedUpdates | None] = []
+    begin, evaluate = FusedUpdates.__init__, FusedModel.evaluate
+
+    def watched(self: FusedUpdates, *arguments: Any) -> None:
+        kept.extend(each() for each in begun)
+        begun.append(weakref.ref(self))
+        begin(self, *arguments)
+
+    def evaluated(self: FusedModel, *arguments: Any) -> torch.Tensor:
+        if outcome == "failed":
+            raise ValueError("a bug")
+        return evaluate(self, *arguments)
+
+    monkeypatch.setattr(FusedUpdates, "__init__", watched)
+    monkeypatch.setattr(FusedModel, "evaluate", evaluated)
+    monkeypatch.setattr(runner, "chunk_sizes", lambda *_: [2, 2])
+    many = experiments(["train.steps=5"], (*LRS, ["optimizer.lr=0.2"]))
+    stop = StopAt(3) if outcome == "interrupted" else StopOnSignals()
+    gc.disable()
+    try:
+        happened = trained(tmp_path, many, stop=stop)
+        kept.extend(each() for each in begun)
+    finally:
+        gc.enable()
+    assert happened[0][-1].status == outcome
+    assert len(begun) == (1 if outcome == "interrupted" else 2)
+    assert kept and not any(kept)
+
+
+def test_what_torch_holds_of_a_gpu_and_does_not_use_is_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (1000, 8000))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda _: 5000)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda _: 2000)
+    assert chunks.free_bytes(torch.device("cuda")) == int(0.9 * (1000 + 3000))
 
 
 def test_a_chunk_that_fails_leaves_its_sentence_and_the_next_one_goes_on(
