@@ -143,7 +143,8 @@ def test_an_eager_run_loads_neither_the_compiler_nor_what_it_does_not_name(tmp_p
     code = (
         "import sys; command = sys.argv[1:]\n"
         "from lrrun.cli.main import run\n"
-        "for model in ('mlp', 'cnn', 'mlp --fuse seeds=[0,1]', 'cnn --fuse seeds=[0,1]'):\n"
+        "for model in ('mlp', 'cnn', 'mlp train.precision=fp16',\n"
+        "              'mlp --fuse seeds=[0,1]', 'cnn --fuse seeds=[0,1]'):\n"
         "    sys.argv = ['lrrun', *command, *f'model={model}'.split()]\n"
         "    try:\n        run()\n"
         "    except SystemExit as end:\n        assert not end.code, end.code\n"

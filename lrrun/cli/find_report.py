@@ -59,7 +59,10 @@ def row_of(run: Run) -> dict[str, Any]:
 
 
 def _unfinished(run: Run) -> str:
-    """What the range test of a search says of one that has no answer yet."""
-    if run.status == "running" and not run.abandoned:
+    """What a search without an answer is doing: its range test, the runs after it, or nothing."""
+    from lrrun.runlog.lock import is_abandoned
+
+    gone = run.abandoned if run.status == "running" else is_abandoned(run.path)
+    if not gone:
         return "running"
     return "interrupted" if run.status == "interrupted" else "stopped?"

@@ -1,9 +1,10 @@
-"""Writing a run folder: records in, rows out, one flushed line an epoch."""
+"""Writing a run folder: records in, rows out; an epoch's row at once, steps about every second."""
 
 from __future__ import annotations
 
 import contextlib
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import asdict, fields
 from datetime import datetime, timezone
@@ -29,15 +30,16 @@ _ENDED = ("step", "finished", "tables", *(field.name for field in fields(Summary
 _CONFIG = "config.yaml"
 
 _BUFFERED_STEPS = 512
+_BUFFERED_SECONDS = 1.0
 
 
 class RunWriter:
     """The one writer of a run folder. A context manager: leaving it closes the files.
 
     It holds the run's lock until it is closed. Rows of steps.csv wait in memory until the next
-    epoch row, `sync`, `finish`, `close`, or 512 of them; a row of epochs.csv is in the file when
-    `write` returns, and never before the steps that it sums up. Methods raise EnvironmentFault
-    where the disk refuses; what was written stays whole.
+    epoch row, `sync`, `finish` or `close`, until they are 512, or one comes a second after the last
+    were written; a row of epochs.csv is in the file when `write` returns, and never before the
+    steps that it sums up. Raises EnvironmentFault where the disk refuses; what is written is whole.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class RunWriter:
         self._grad_norm = columns.grad_norm
         self._driven = len(columns.driven)
         self._pending: list[str] = []
+        self._flushed = time.monotonic()
         self._steps = Log(path / "steps.csv")
         self._epochs = Log(path / "epochs.csv")
         self._timing = Log(path / "timing.csv")
@@ -178,8 +181,7 @@ class RunWriter:
             raise ValueError(f"expected {self._driven} driven values, got {len(record.driven)}")
         norm = (record.grad_norm,) if self._grad_norm else ()
         self._pending.append(row(record.step, *record.lr, record.loss, *record.driven, *norm))
-        if len(self._pending) >= _BUFFERED_STEPS:
-            self._flush_steps()
+        self._flush_if_due()
 
     def write_steps(self, block: StepBlock, every: int = 1) -> None:
         """Add the rows of those updates of a block whose step is a multiple of `every`."""
@@ -192,8 +194,7 @@ class RunWriter:
         columns = (steps, *block.lr, block.loss, *block.driven, *norm)
         shown = slice(-block.first % every, None, every)
         self._pending += rows(column[shown] for column in columns)
-        if len(self._pending) >= _BUFFERED_STEPS:
-            self._flush_steps()
+        self._flush_if_due()
 
     def _write_epoch(self, record: EpochRecord) -> None:
         unknown = [name for name in record.metrics if name not in self._metrics]
@@ -214,10 +215,16 @@ class RunWriter:
         ratios = (record.update_ratio, *record.group_ratios)
         self._headroom.append(row(record.step, *record.lr, record.headroom, *ratios))
 
+    def _flush_if_due(self) -> None:
+        late = time.monotonic() - self._flushed >= _BUFFERED_SECONDS
+        if late or len(self._pending) >= _BUFFERED_STEPS:
+            self._flush_steps()
+
     def _flush_steps(self) -> None:
         if self._pending:
             self._steps.append("".join(self._pending))
             self._pending.clear()
+        self._flushed = time.monotonic()
 
     def sync(self) -> dict[str, Any]:
         """Bring every row onto the disk; the marks that a checkpoint of this moment holds.

@@ -29,6 +29,10 @@ from lrrun.search.spans import Span, parse_span
 
 _WRITE = "write key=value,value or key=a..b:log:n, and texts that hold , : # [ ] or { } in quotes"
 _EMPTY = re.compile(r"^\s*,|,\s*,")
+_END = r"\s*([-+.0-9eE%]+?)\s*"
+_SPACING_FIRST = re.compile(
+    rf"\s*(log|lin|uniform)\w*\s*[:(]{_END}(?:,|:|\.\.){_END}(?:[,:]\s*([0-9]+)\s*)?\)?\s*"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,7 @@ def _parse_values(path: KeyPath, text: str) -> Any:
     """The values of a list, or of a list without its brackets; raises ConfigError at `path`."""
     if not text.strip():
         raise ConfigError([Problem(path, f"no values; {_WRITE}")])
+    _refuse_spacing_first(path, text)
     bare = f"[{text}]"  # also `[64],[128]`, where the values are lists
     for reading in (text, bare) if text.strip().startswith("[") else (bare,):
         try:
@@ -97,6 +102,15 @@ def _parse_values(path: KeyPath, text: str) -> Any:
         raise ConfigError([Problem(path, f"expected a value beside every comma; {_WRITE}")])
     _parsed(path, text)  # raises what is wrong with it, our brackets aside
     raise ConfigError([Problem(path, f"expected values with commas between them; {_WRITE}")])
+
+
+def _refuse_spacing_first(path: KeyPath, text: str) -> None:
+    """Other tools write `log:1e-3,1` or `loguniform(1e-3, 1)` for a range; name our form."""
+    found = _SPACING_FIRST.fullmatch(text)
+    if found is not None:
+        name, low, high, count = found.groups()
+        form = f"{low}..{high}:{'log' if name == 'log' else 'lin'}:{count or 7}"
+        raise ConfigError([Problem(path, f"a range has its ends first; write {form}")])
 
 
 def _parsed(path: KeyPath, text: str) -> Any:

@@ -1,7 +1,8 @@
 """The training loop: a generator of records. Whoever consumes it decides what becomes of them.
 
 Steps run in segments that end where something must be said or saved: at an evaluation, an epoch's
-end, a pause that was asked for: see Timetable. Inside a segment LRs are computed ahead.
+end, a pause that was asked for: see Timetable; and after half a second where each is looked at
+anyway, as on the CPU. Inside a segment LRs are computed ahead.
 """
 
 from __future__ import annotations
@@ -105,7 +106,7 @@ class Loop:
             if trouble is not None:
                 yield self._diverged(trouble, rows[-1])
                 return
-            if self.trainee.step < last:
+            if self.updates.stopped:
                 break
         yield Outcome("interrupted", "stopped on request", self.trainee.step)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -24,14 +25,20 @@ def refuse_if_too_large(spec: Model, facts: DataFacts, device: torch.device) -> 
     room = device_memory(device)
     if isinstance(spec, CustomModel) or room is None:
         return
-    model = build_shapes(spec, facts, Path())
-    needed = COPIES * sum(each.numel() * each.element_size() for each in model.parameters())
+    needed = COPIES * _weight_bytes(spec, facts)
     if needed > room:
         text = (
             f"needs about {needed / 1e9:,.0f} GB for weights, gradients and optimizer; "
             f"{device} has {room / 1e9:,.0f} GB"
         )
         raise ConfigError([Problem(("model",), text)])
+
+
+@functools.lru_cache(maxsize=64)
+def _weight_bytes(spec: Model, facts: DataFacts) -> int:
+    """What the weights take; asked once for all trials of a sweep that share a model."""
+    model = build_shapes(spec, facts, Path())
+    return sum(each.numel() * each.element_size() for each in model.parameters())
 
 
 def device_memory(device: torch.device) -> int | None:

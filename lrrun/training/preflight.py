@@ -34,8 +34,9 @@ def one_batch(experiment: Experiment) -> dict[str, Any]:
         raise ConfigError([Problem(("dataset",), text)])
     shown = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
     parameters = sum(each.numel() for each in trainee.model.parameters())
+    threads = torch.get_num_threads()
     return {
-        "device": f"{trainee.device}, {torch.get_num_threads()} threads",
+        "device": f"{trainee.device}, {threads} thread{'s' if threads > 1 else ''}",
         "parameters": f"{parameters:,}",
         "first batch": f"loss {loss:.4g}, gradient norm {norm:.4g}",
         "evaluation": shown,

@@ -127,7 +127,10 @@ def _shrunk(experiment: Experiment, units: Units) -> Experiment:
 
 def seed_everything(seed: int) -> None:
     """Seed torch's, numpy's and Python's global generators; numpy takes the lowest 32 bits."""
-    torch.manual_seed(seed)
+    if torch.accelerator.current_accelerator() is None:  # this torch knows no device but the CPU
+        torch.default_generator.manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
     np.random.seed(seed % 2**32)
     random.seed(seed)
 

@@ -23,6 +23,8 @@ class Tally:
     norms: int = 0
     lr: tuple[float, ...] = ()
     training_seconds: float = 0.0
+    restored: int = 0
+    """Of `samples`, those that were summed up before the run went on here, in seconds unknown."""
     begun: float = field(default_factory=time.perf_counter)
 
     def add(self, row: StepRecord, samples: int) -> None:
@@ -47,10 +49,14 @@ class Tally:
             metrics=metrics,
             grad_norm=self.norm / self.norms if self.norms else None,
             seconds=time.perf_counter() - self.begun,
-            samples_per_second=self.samples / self.training_seconds
-            if self.training_seconds > 0
-            else 0.0,
+            samples_per_second=self.samples_per_second,
         )
+
+    @property
+    def samples_per_second(self) -> float:
+        """The training speed since the last row, or since the run went on; 0 where nothing ran."""
+        seconds = self.training_seconds
+        return (self.samples - self.restored) / seconds if seconds > 0 else 0.0
 
     def state(self) -> dict[str, Any]:
         """The sums, as plain data."""
@@ -59,4 +65,4 @@ class Tally:
     @classmethod
     def of(cls, state: Mapping[str, Any]) -> Tally:
         """A tally that goes on from what `state()` gave."""
-        return cls(**{name: state[name] for name in _STATE})
+        return cls(**{name: state[name] for name in _STATE}, restored=state["samples"])

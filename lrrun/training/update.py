@@ -35,6 +35,8 @@ class Update:
         ]
         self.decay_ratios = decay_ratios(trainee.optimizer)
         self._step = bare_step(trainee.optimizer)
+        if trainee.scaler is not None:  # which calls the optimizer's own
+            vars(trainee.optimizer)["step"] = self._step
         self._undoes = settings.on_divergence == "skip"
         self._buffers: list[tuple[Tensor, Tensor]] = []
         self._one = torch.ones((), device=trainee.device)

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lrrun.config.train import Train
 from lrrun.records import Incident, StepRecord
+from lrrun.training.captured import not_captured
 from lrrun.training.devices import is_waited_for
 from lrrun.training.feed import Feed
 from lrrun.training.rates import Cut, Rates
@@ -21,6 +22,9 @@ from lrrun.training.whole_step import WholeStep
 
 SKIPS_IN_A_ROW = 10
 """More skipped updates than this one after another are a divergence: no batch is to blame."""
+
+SEGMENT_SECONDS = 0.5
+"""After so long a segment of watched updates ends where it is, so that its rows are seen."""
 
 Rows = list[StepRecord | Incident]
 
@@ -53,6 +57,8 @@ class Updates:
         self.tally = Tally()
         self.skips = 0
         """Updates that were skipped since the last one that was made."""
+        self.stopped = False
+        """Was a request to stop found before an update?"""
         self.trail = ""
         """A hash over which rows every update so far has taken."""
         self._may_skip = settings.on_divergence == "skip"
@@ -62,7 +68,8 @@ class Updates:
         """Make the updates up to, without, step `last`: their records, and what went wrong.
 
         Stops before the next update where that is requested, and at an update that is a divergence;
-        its record is then the last one.
+        its record is then the last one. Updates that are watched may end before `last` to be told:
+        none depends on where that is.
         """
         begun = time.perf_counter()
         first = self.trainee.step
@@ -83,8 +90,9 @@ class Updates:
 
     def _watched(self, rates: Rates, last: int) -> tuple[Rows, Trouble | None]:
         rows: Rows = []
+        until = time.perf_counter() + SEGMENT_SECONDS
         for step in range(self.trainee.step, last):
-            if self.stop_requested():
+            if self._is_stopped():
                 break
             tensor, samples = self._gradients(rates, step)
             loss, norm = tensor.item(), None
@@ -98,6 +106,8 @@ class Updates:
             if trouble is not None:
                 self.update.undo_forward()
             self._advance(step, samples)
+            if time.perf_counter() >= until:
+                break
         return rows, None
 
     def _hardly_watched(self, rates: Rates, last: int) -> tuple[Rows, Trouble | None]:
@@ -117,7 +127,7 @@ class Updates:
         limit, begin = self.watch.limit, self.trainee.step
         numbers = self._numbers(rates, limit)
         for step in range(begin, last):
-            if self.stop_requested():
+            if self._is_stopped():
                 break
             if self.whole is None:
                 loss, samples = self._gradients(rates, step)
@@ -152,8 +162,7 @@ class Updates:
         if self._fell_back or source is None or source.failed is None:
             return []
         self._fell_back = True
-        text = f"the step is not captured as a CUDA graph: {source.failed}"
-        return [Incident("fallback", self.trainee.step, text)]
+        return [Incident("fallback", self.trainee.step, not_captured(source.failed))]
 
     def _rates(self, first: int, last: int) -> Rates:
         trainee = self.trainee
@@ -170,6 +179,10 @@ class Updates:
         batches, samples = self.feed.batches(step)
         self.update.set_rates(rates.lr_at(step), rates.driven_at(step))
         return batches, samples
+
+    def _is_stopped(self) -> bool:
+        self.stopped = self.stop_requested()
+        return self.stopped
 
     def _bad_gradients(self) -> Trouble:
         scaled = self.trainee.scaler is not None

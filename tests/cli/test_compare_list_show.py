@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import shutil
 import socket
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from lrrun.cli.list import list_
 from lrrun.cli.show import show
 from lrrun.errors import UnusableFile, UsageError
 from lrrun.records import EpochRecord, Outcome, StepRecord
+from lrrun.runlog.lock import RunLock
 from lrrun.runlog.reader import Run
 from lrrun.runlog.writer import RunWriter
 
@@ -237,6 +239,26 @@ def test_a_run_whose_process_is_gone_does_not_look_running(runs: Path) -> None:
         assert "dead-1    running" in call("list", "--runs-dir", runs)
     assert not lock.exists()
     assert "stopped?" in call("list", "--runs-dir", runs)
+
+
+def test_a_search_whose_range_test_is_over_runs_as_long_as_somebody_has_its_folder(
+    tmp_path: Path,
+) -> None:
+    """The search holds its folder while it confirms; nothing but find.json says that it is done."""
+
+    def status() -> str:
+        (found,) = json.loads(call("list", "--runs-dir", tmp_path, "--json"))
+        return found["status"]
+
+    info = {"config": {"seed": 0}, "range_test": {"quick": False}}
+    for name, ended, then in (("a", "diverged", "stopped?"), ("b", "interrupted", "interrupted")):
+        with RunWriter.create(tmp_path, name, "x: 1\n", ("all",), info) as writer:
+            assert status() == "running"
+            writer.finish(Outcome(ended, "the loss is nan", 1))
+        with RunLock(writer.path):
+            assert status() == "running"
+        assert status() == then
+        shutil.rmtree(writer.path)
 
 
 def test_show_as_json(runs: Path) -> None:

@@ -208,6 +208,8 @@ def test_quoted_cells_may_hold_commas_and_lines(tmp_path):
         ("x,y\n1,0\n1,1,2\n", r"d\.csv:3: 3 columns, expected 2"),
         ("x,label\n1,0\n", r"d\.csv:1: no column 'y'; has x, label"),
         ("x1,Y\n1,0\n", r"d\.csv:1: no column 'y'; did you mean Y\?"),
+        ("a;b;y\n1,5;2;0\n", r"d\.csv:1: expected commas between the columns, got semicolons: 'a;"),
+        ("a\tb\ty\n1\t2\t0\n", r"d\.csv:1: expected commas between the columns, got tabs: 'a"),
         ("x,x,y\n1,1,0\n", r"d\.csv:1: two columns have the name 'x'"),
         ("x,,y\n1,1,0\n", r"d\.csv:1: column 2 has no name"),
         ("y\n1\n", r"d\.csv:1: no feature column"),

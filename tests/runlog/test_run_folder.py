@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from lrrun.errors import UnusableFile, UsageError
-from lrrun.records import EpochRecord, Outcome, StepRecord
+from lrrun.records import EpochRecord, Outcome, StepBlock, StepRecord
 from lrrun.runlog.info import read_info, write_info
 from lrrun.runlog.reader import BrokenRun, Run, find_run, list_runs
 from lrrun.runlog.table import read_blocks, read_table
@@ -98,7 +99,24 @@ def test_every_float_reads_back_as_itself(tmp_path: Path) -> None:
     assert read["lr"].tolist() == [0.1] * len(losses)
 
 
-def test_steps_wait_for_the_epoch_or_a_block(tmp_path: Path) -> None:
+class Clock:
+    """A monotonic clock that stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(time, "monotonic", clock)
+    return clock
+
+
+def test_steps_wait_for_the_epoch_or_a_block(tmp_path: Path, clock: Clock) -> None:
     with make(tmp_path) as writer:
         file = writer.path / "steps.csv"
         for step in range(10):
@@ -111,6 +129,42 @@ def test_steps_wait_for_the_epoch_or_a_block(tmp_path: Path) -> None:
         assert len(file.read_text().splitlines()) == 11 + 512
         writer.write(StepRecord(522, (0.1,), 1.0))
     assert len(file.read_text().splitlines()) == 12 + 512
+
+
+@pytest.mark.parametrize("block", [False, True], ids=["rows", "blocks"])
+def test_steps_wait_for_a_second_at_most(tmp_path: Path, clock: Clock, block: bool) -> None:
+    def add(writer: RunWriter, step: int) -> int:
+        if block:
+            writer.write_steps(StepBlock(step, ([0.1],), [1.0], None, ()))
+        else:
+            writer.write(StepRecord(step, (0.1,), 1.0))
+        return len((writer.path / "steps.csv").read_text().splitlines()) - 1
+
+    with make(tmp_path) as writer:
+        assert add(writer, 0) == 0
+        clock.now += 0.9
+        assert add(writer, 1) == 0
+        clock.now += 0.2
+        assert add(writer, 2) == 3
+        clock.now += 0.9  # since the last rows were written
+        assert add(writer, 3) == 3
+        writer.write(epoch(1))
+        clock.now += 0.9
+        assert add(writer, 5) == 4
+        clock.now += 0.2
+        assert add(writer, 6) == 6
+
+
+def test_when_rows_are_written_changes_no_byte(tmp_path: Path, clock: Clock) -> None:
+    for name, seconds in (("a", 0.0), ("b", 0.4), ("c", 5.0)):
+        with make(tmp_path, name) as writer:
+            for number in range(1, 4):
+                for step in range(10 * number - 10, 10 * number):
+                    writer.write(StepRecord(step, (0.1,), 1 / (step + 1)))
+                    clock.now += seconds
+                writer.write(epoch(number))
+    for table in ("steps.csv", "epochs.csv"):
+        assert len({(tmp_path / f"{name}-1" / table).read_bytes() for name in "abc"}) == 1
 
 
 def test_a_growing_run_can_be_read(tmp_path: Path) -> None:

@@ -90,6 +90,11 @@ def test_values_that_four_digits_cannot_tell_apart_keep_all_of_theirs() -> None:
         ("optimizer.lr=1e-3...1:log:3", "three dots; write 1e-3..1 or 1e-3..0.1"),
         ("optimizer.lr=1..8%:log:4", "one end in percent; write both so"),
         ("optimizer={name: a, name: b},{name: c}", "optimizer.name: stands twice"),
+        ("optimizer.lr=log:1e-3,1", "a range has its ends first; write 1e-3..1:log:7"),
+        ("optimizer.lr=log:1e-3..1:5", "write 1e-3..1:log:5"),
+        ("optimizer.lr=lin: 0.1, 0.9, 3", "write 0.1..0.9:lin:3"),
+        ("optimizer.lr=loguniform(1e-4, 1)", "write 1e-4..1:log:7"),
+        ("optimizer.lr=uniform(0.1,0.9)", "write 0.1..0.9:lin:7"),
         ("seed=0..20000", "20,001 values; at most 10,000"),
         ("optimizer.lr", "expected key=value"),
         ("=1,2", "expected key=value"),
@@ -101,6 +106,18 @@ def test_anything_else_is_refused_with_the_way_out(text: str, message: str) -> N
     assert message in str(raised.value)
     assert str(raised.value).startswith("command line: ")
     assert "YAML" not in str(raised.value)
+
+
+def test_the_form_that_is_named_instead_is_taken() -> None:
+    with pytest.raises(ConfigError) as raised:
+        parse_axis("optimizer.lr=log:1e-3,1,4")
+    told = str(raised.value).rpartition("write ")[2]
+    assert parse_axis(f"optimizer.lr={told}").values() == (1e-3, 1e-2, 1e-1, 1.0)
+
+
+def test_a_value_that_begins_alike_is_a_value() -> None:
+    assert parse_axis("scheduler=linear,log").values() == ("linear", "log")
+    assert parse_axis("name=log:a,b").values() == ("log:a", "b")
 
 
 def test_a_span_without_a_count_can_be_drawn_from_but_not_counted() -> None:

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from lrrun.config.reading import experiment_from_text
 from lrrun.errors import ConfigError
 from lrrun.records import EpochRecord, Outcome, StepRecord
-from lrrun.training import datasets, models
+from lrrun.training import datasets, models, updates
 from lrrun.training.datasets import epoch_order
 from lrrun.training.loop import Loop
 from lrrun.training.runner import Prepared, prepare, seed_everything
@@ -250,6 +250,34 @@ def test_a_request_to_stop_is_heard_at_the_next_step() -> None:
     assert every[-1] == Outcome("interrupted", "stopped on request", 7)
     assert ready.trainee.step == 7
     assert [each.step for each in every if isinstance(each, StepRecord)] == list(range(7))
+
+
+def test_where_a_segment_ends_changes_nothing_but_when_it_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    loop = loop_of(prepared("train.epochs=1"))
+    long = [(loop.trainee.step, each) for each in loop.records()]
+    monkeypatch.setattr(updates, "SEGMENT_SECONDS", 0.0)
+    loop = loop_of(prepared("train.epochs=1"))
+    short = [(loop.trainee.step, each) for each in loop.records()]
+    assert [at for at, each in long if isinstance(each, StepRecord)] == [23] * 23
+    assert [at for at, each in short if isinstance(each, StepRecord)] == [*range(1, 24)]
+    told = [
+        [each for _, each in every if not isinstance(each, EpochRecord)] for every in (long, short)
+    ]
+    assert told[0] == told[1]
+    rows = [
+        [each.metrics for _, each in every if isinstance(each, EpochRecord)]
+        for every in (long, short)
+    ]
+    assert rows[0] == rows[1] != []
+
+
+def test_a_request_to_stop_is_heard_between_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(updates, "SEGMENT_SECONDS", 0.0)
+    calls = itertools.count()
+    every = list(loop_of(prepared(), lambda: next(calls) >= 7).records())
+    assert every[-1] == Outcome("interrupted", "stopped on request", 7)
 
 
 def test_bf16_trains() -> None:

@@ -30,6 +30,8 @@ _NUMBER = re.compile(_DECIMAL)
 _NUMBERS = re.compile(rf"{_DECIMAL}(?:\x00{_DECIMAL})*")
 _LARGEST = 3.4028234663852886e38  # of float32
 
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+
 Record = tuple[int, list[str]]
 """The line on which a record begins, counted from 1, and its cells."""
 
@@ -123,6 +125,7 @@ class Csv(Dataset):
     def columns(self, path: Path, header: Record) -> Columns:
         """Features and targets by the header; raises UnusableFile for names that cannot be."""
         line, names = header[0], [name.strip() for name in header[1]]
+        _refuse_other_separators(path, header)
         at = {name: index for index, name in enumerate(names)}
         if len(at) < len(names):
             twice = next(name for name in names if names.count(name) > 1)
@@ -165,6 +168,17 @@ def records(path: Path) -> Iterator[Record]:
         raise UnusableFile(f"{path}: {error.strerror}") from error
     if width is None:
         raise UnusableFile(f"{path}: empty, expected a header and rows")
+
+
+def _refuse_other_separators(path: Path, header: Record) -> None:
+    """A header of one cell that other separators part is that of another kind of table."""
+    line, names = header
+    for separator, word in _SEPARATORS.items():
+        if len(names) == 1 and separator in names[0].strip():
+            raise UnusableFile(
+                f"{path}:{line}: expected commas between the columns, got {word}: "
+                f"{_short(names[0])}; write the table again with commas"
+            )
 
 
 def _decoded(path: Path, lines: Iterator[bytes]) -> Iterator[str]:

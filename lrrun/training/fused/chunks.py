@@ -5,6 +5,7 @@ A function of the config and of the machine's free memory; nothing is timed.
 
 from __future__ import annotations
 
+import gc
 from pathlib import Path
 
 import torch
@@ -101,9 +102,13 @@ def room_for(device: torch.device, replica_bytes: int) -> int | None:
 
 
 def free_bytes(device: torch.device) -> int | None:
-    """What a chunk may take of the device's memory; None where nobody says how much there is."""
+    """What a chunk may take of the device's memory; None where nobody says how much there is.
+
+    What torch holds of a GPU's memory and does not use is free as well.
+    """
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
+        free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return int(free * SHARE["cuda"])
     if device.type == "cpu":
         known = [each for each in (_available(), device_memory(device)) if each is not None]
@@ -154,6 +159,15 @@ def stacked_threads(prepared: Prepared, replicas: int) -> int:
     rows = prepared.experiment.dataset.batch_size * (facts.tokens_per_row or 1) * replicas
     small = tuning.SMALL_STEP_FLOPS if replicas < MANY else SMALL_STEP_FLOPS
     return tuning.choose_threads(settings.threads, prepared.trainee.model, rows, small)
+
+
+def free_memory() -> None:
+    """Give back what nothing needs any more: stacks that only refer to themselves, and then what
+    torch keeps of a GPU's memory for later.
+    """
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -34,6 +34,7 @@ class Folder:
         self.store = Store(writer.checkpoints, writer.info["id"], last)
         self._checkpoints: Checkpoints | None = None
         self._replica: Replica | None = None
+        self._left_at = 0
 
     @property
     def path(self) -> Path:
@@ -42,8 +43,8 @@ class Folder:
 
     @property
     def step(self) -> int:
-        """The replica's step."""
-        return 0 if self._replica is None else self._replica.trainee.step
+        """The replica's step, or the one at which it has been left."""
+        return self._left_at if self._replica is None else self._replica.trainee.step
 
     def follow(self, replica: Replica, spending: Spending, found: Found | None) -> Notice | None:
         """Write this replica from now on, from the checkpoint `found` where there is one."""
@@ -92,7 +93,7 @@ class Folder:
         self._checkpoints.after(happening)
 
     def finish(self, outcome: Outcome) -> None:
-        """Save the last state (where it has diverged or failed, the last good one stays)."""
+        """Save the last state (where it has diverged or failed, the last good one stays); leave."""
         if self._checkpoints is not None:
             if outcome.status in ("completed", "interrupted"):
                 self._checkpoints.save(settle=False)
@@ -100,13 +101,22 @@ class Folder:
                 self._checkpoints.save_best()
         self._note_incidents()
         self.writer.finish(outcome)
+        self.leave()
+
+    def leave(self) -> None:
+        """Let go of the replica, and it of its stack, which is freed with the last of them."""
+        self._left_at = self.step
+        if self._replica is not None:
+            self._replica.place.joined = None
+        self._replica = self._checkpoints = None
 
     def go_back(self) -> Found | None:
         """Bring the folder to its newest checkpoint, or to step 0; later rows are superseded."""
+        self.leave()
         self.writer.close()
         found = self.store.newest_good(set_aside=True)
         self.writer = reopen(self.prepared, self.path, found)
-        step = found.content["step"] if found else 0
+        self._left_at = step = found.content["step"] if found else 0
         self.incidents = [each for each in self.incidents if each.step < step]
         self._noted = -1
         self._note_incidents()

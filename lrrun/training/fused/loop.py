@@ -271,7 +271,6 @@ def _row(replica: Replica, epoch: int, metrics: Mapping[str, float], seconds: fl
     trainee, tally = replica.trainee, replica.updates.tally
     replica.updates.tally = Tally(lr=tally.lr)
     replica.row_at = trainee.step
-    spent = tally.training_seconds
     return EpochRecord(
         epoch=epoch,
         step=trainee.step,
@@ -281,5 +280,5 @@ def _row(replica: Replica, epoch: int, metrics: Mapping[str, float], seconds: fl
         metrics=metrics,
         grad_norm=tally.norm / tally.norms if tally.norms else None,
         seconds=seconds,
-        samples_per_second=tally.samples / spent if spent > 0 else 0.0,
+        samples_per_second=tally.samples_per_second,
     )

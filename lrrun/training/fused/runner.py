@@ -13,7 +13,13 @@ from lrrun.config.experiment import Experiment
 from lrrun.config.fusing import Group, groups
 from lrrun.errors import EnvironmentFault
 from lrrun.records import Notice, Outcome
-from lrrun.training.fused.chunks import chunk_sizes, fills_the_processor, replica_bytes, room_for
+from lrrun.training.fused.chunks import (
+    chunk_sizes,
+    fills_the_processor,
+    free_memory,
+    replica_bytes,
+    room_for,
+)
 from lrrun.training.fused.refusal import NotFusable
 from lrrun.training.fused.together import Member, Numbered, Together, sentence_of
 from lrrun.training.preparation import Prepared, prepare
@@ -89,17 +95,18 @@ class _Many:
             if size == 1 or self.stop.requested():
                 yield from self._one_by_one(chunk)
                 continue
-            try:
-                yield from self._chunk(chunk, first, ready)
-            except NotFusable as error:
-                text = f"{len(chunk + left)} runs are trained one by one: {error.operation}"
+            refused = yield from self._chunk(chunk, first, ready)
+            if refused is not None:
+                free_memory()  # the stack that was tried
+                text = f"{len(chunk + left)} runs are trained one by one: {refused}"
                 yield chunk[0], Notice(text)
                 yield from self._one_by_one(chunk + left)
                 return
 
     def _chunk(
         self, indices: Sequence[int], like: Prepared, ready: dict[int, Prepared]
-    ) -> Iterator[Numbered]:
+    ) -> Generator[Numbered, None, str | None]:
+        """Train one chunk; the operation that cannot be stacked, where there is one."""
         members = []
         for index in indices:
             prepared = ready.pop(index, None) or (yield from self._prepared(index, like))
@@ -107,7 +114,11 @@ class _Many:
                 members.append(Member(index, prepared, self._facts(index)))
         if members:
             together = Together(self.runs_dir, self.stop, self._machine)
-            yield from together.events(members)
+            try:
+                yield from together.events(members)
+            except NotFusable as error:
+                return error.operation
+        return None
 
     def _prepared(
         self, index: int, like: Prepared | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,7 +23,7 @@ from lrrun.runlog.names import create_run_folder
 from lrrun.training.checkpoint_store import Found
 from lrrun.training.checkpoints import Due, Spending
 from lrrun.training.datasets import close_workers
-from lrrun.training.fused.chunks import is_out_of_memory, stacked_threads
+from lrrun.training.fused.chunks import free_memory, is_out_of_memory, stacked_threads
 from lrrun.training.fused.folders import Folder, engine
 from lrrun.training.fused.loop import FusedLoop
 from lrrun.training.fused.refusal import NotFusable
@@ -90,22 +90,29 @@ class Together:
         where the disk or the machine is to blame it is raised on.
         """
         try:
-            yield from self._stacked(members)
-        except Exception as error:
-            left = [each for each in members if not each.done]
-            if is_out_of_memory(error) and len(left) > 1:
+            left = yield from self._as_one(members)
+            if left:  # the error is forgotten by now, and all that its traceback held
                 yield from self._halved(left)
-                return
-            if isinstance(error, NotFusable) and all(each.folder is None for each in left):
-                raise
-            yield from _failed(left, error)
-            if isinstance(error, EnvironmentFault):
-                raise
         finally:
             close_workers(members[0].prepared.data)
             for member in members:
                 if member.folder is not None:
                     member.folder.close()
+
+    def _as_one(self, members: Sequence[Member]) -> Generator[Numbered, None, list[Member]]:
+        """Train them in one stack; those that are left where it has no memory for all of them."""
+        try:
+            yield from self._stacked(members)
+        except Exception as error:
+            left = [each for each in members if not each.done]
+            if is_out_of_memory(error) and len(left) > 1:
+                return left
+            if isinstance(error, NotFusable) and all(each.folder is None for each in left):
+                raise
+            yield from _failed(left, error)
+            if isinstance(error, EnvironmentFault):
+                raise
+        return []
 
     def _stacked(self, members: Sequence[Member]) -> Iterator[Numbered]:
         torch.set_num_threads(stacked_threads(members[0].prepared, len(members)))
@@ -166,8 +173,10 @@ class Together:
 
     def _halved(self, members: Sequence[Member]) -> Iterator[Numbered]:
         """Train what is left in halves, those together that stand at one step."""
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        for member in members:
+            if member.folder is not None:
+                member.folder.leave()
+        free_memory()
         text = f"out of memory: {len(members)} replicas are trained in two halves"
         yield members[0].index, Notice(text)
         for member in members:

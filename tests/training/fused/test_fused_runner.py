@@ -373,7 +373,12 @@ def test_out_of_memory_while_a_stack_is_built_leaves_nothing_of_it(
         probe(self, *arguments)
 
     monkeypatch.setattr(FusedUpdates, "probe", probe_of_few)
-    happened = trained(tmp_path, experiments(["train.steps=5"], (*LRS, ["optimizer.lr=0.2"])))
+    gc.collect()
+    gc.disable()
+    try:
+        happened = trained(tmp_path, experiments(["train.steps=5"], (*LRS, ["optimizer.lr=0.2"])))
+    finally:
+        gc.enable()
     assert [events[-1].status for events in happened] == ["completed"] * 4
     assert len(large) == 1 and kept and not any(kept)
 
