@@ -8,7 +8,7 @@
     │   └── MissingExtra     5   a package that is not installed; says which extra brings it
     ├── RunBusy              6   another process writes this run
     ├── GateNotMet           7   a comparison's gate was not met
-    └── NoAnswer             8   find or forecast refuses to answer
+    └── NoAnswer             8   find refuses to answer
 
 A run that ends as `diverged` is not an error but an Outcome (records.py); its exit code is
 `EXIT_DIVERGED`. Anything that is not an LrrunError is a bug of ours (exit code 70).

@@ -154,21 +154,42 @@ def verdict(comparison: Comparison) -> str:
     runs, metric = comparison.runs, comparison.metric
     if metric is None:
         return "No run has a finished epoch yet, so there is nothing to rank."
-    first, second = (runs[index] for index in comparison.ranking[:2])
+    first, second = (runs[index] for index in (*comparison.ranking, *comparison.ranking)[:2])
     best, next_best = first.summary.best.get(metric), second.summary.best.get(metric)
     if best is None:
         return f"No run that may be ranked has a {metric}."
     at = f"{metric} {best.value:.4g} at epoch {best.epoch}"
+    if len(runs) == 1:
+        return f"{first.name}: {at}."
     if next_best is None:
         return f"{first.name} is best: {at}; no other run has a {metric}."
     gap = abs(best.value - next_best.value)
     if gap == 0:
         return f"{first.name} and {second.name} are level: {metric} {best.value:.4g}."
-    percent = 100 * gap / abs(next_best.value) if next_best.value else math.inf
-    share = f" ({percent:.0f}%)" if 10 <= percent < 1000 else f" ({percent:.2g}%)"
-    share = share if percent < 1000 else ""
     side = "above" if higher_is_better(metric) else "below"
-    return f"{first.name} is best: {at}, {gap:.3g}{share} {side} {second.name}."
+    by = gap_in_words(gap, next_best.value)
+    return f"{first.name} is best: {at}, {by} {side} {second.name}."
+
+
+def gap_in_words(gap: float, base: float) -> str:
+    """A gap, and what share of `base` it is, unless that is more than ten times.
+
+    >>> gap_in_words(0.1, 0.25), gap_in_words(3.0, 0.0)
+    ('0.1 (40%)', '3')
+    """
+    percent = 100 * gap / abs(base) if base else math.inf
+    share = f" ({percent:.0f}%)" if percent >= 10 else f" ({percent:.2g}%)"
+    return f"{gap:.3g}{share if percent < 1000 else ''}"
+
+
+def named(names: Sequence[str]) -> str:
+    """Names in a sentence: the first few, and how many more there are.
+
+    >>> named(["a", "b"])
+    'a, b'
+    """
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def over_seeds(summaries: Sequence[Summary]) -> str:
@@ -188,12 +209,11 @@ def caution(comparison: Comparison) -> str:
     """What keeps the verdict from being the last word, or an empty text."""
     unfinished = [run.name for run in comparison.runs if run.status == "running"]
     if unfinished:
-        more = f" and {len(unfinished) - _NAMED} more" if len(unfinished) > _NAMED else ""
-        return f"Still running, or its process died: {', '.join(unfinished[:_NAMED])}{more}."
+        return f"Still running, or its process died: {named(unfinished)}."
     if [each.key for each in comparison.differences] == ["seed"]:
         text = "The runs differ in nothing but the seed: the gap is the spread between seeds"
         found = over_seeds([run.summary for run in comparison.runs if run.status == "completed"])
         return f"{text}. {found}" if found else f"{text}."
     seeds = {repr(run.config.get("seed")) for run in comparison.runs}
-    one_each = len(seeds) == 1 and comparison.metric is not None
+    one_each = len(seeds) == 1 < len(comparison.runs) and comparison.metric is not None
     return "One seed each: a gap this size may be the seed's doing." if one_each else ""

@@ -74,10 +74,10 @@ def group(trials: Sequence[Trial], lr_key: str) -> list[Group]:
     for trial in trials:
         members.setdefault(repr(_settings(trial, lr_key)), []).append(trial)
     settings = [_settings(each[0], lr_key) for each in members.values()]
-    labels = _labels(settings)
+    names = labels(settings)
     return [
         _grouped(label, each, own, lr_key)
-        for label, each, own in zip(labels, settings, members.values(), strict=True)
+        for label, each, own in zip(names, settings, members.values(), strict=True)
     ]
 
 
@@ -116,12 +116,12 @@ def _grouped(
     return Group(label, settings, points, tuple(losses), left_out)
 
 
-def _labels(settings: Sequence[Mapping[str, object]]) -> list[str]:
+def labels(settings: Sequence[Mapping[str, object]]) -> list[str]:
     """A short name for each: component names alone where these tell them apart."""
     for write in (_name, _whole):
-        labels = [", ".join(write(value) for value in each.values()) for each in settings]
-        if len(set(labels)) == len(labels):
-            return [label or "all trials" for label in labels]
+        short = [", ".join(write(value) for value in each.values()) for each in settings]
+        if len(set(short)) == len(short):
+            return [label or "all trials" for label in short]
     return [", ".join(f"{key}={value!r}" for key, value in each.items()) for each in settings]
 
 

@@ -1,36 +1,39 @@
-"""`lrrun compare`: what differed, who did best, by how much."""
+"""`lrrun compare`: what differed, who did best, by how much, how sure that is."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from lrrun.cli.garbage import uncollected
 from lrrun.cli.options import DEFAULT_RUNS_DIR, JsonFlag, PlotsFlag, RunsDir
-from lrrun.errors import UsageError
 
 if TYPE_CHECKING:
-    from lrrun.analysis.compare import Comparison, RunView
+    from lrrun.analysis.compare import Comparison
     from lrrun.analysis.course import Course
+    from lrrun.analysis.gates import GateResult
+    from lrrun.analysis.seed_groups import Grouping, SeedGroup
+    from lrrun.cli.compared_runs import Opened
     from lrrun.cli.run_curves import RunCurves
-    from lrrun.runlog.reader import Run
 
 SHOWN = 20
-"""Runs in the tables, the first in the chosen order, unless all are asked for."""
+"""Runs or groups in the tables, the first in the chosen order, unless all are asked for."""
 
 DRAWN = 8
-"""Runs whose curves are drawn, the best of the ranking: as many as there are colours."""
+"""Runs or groups whose curves are drawn, the best: as many as there are colours."""
 
 
 @uncollected()
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(help="Two or more: a path, a name, the beginning of one, or latest."),
+        typer.Argument(
+            help="Two or more (one with --gate): a path, a name, the beginning of one, or latest."
+        ),
     ],
     runs_dir: RunsDir = DEFAULT_RUNS_DIR,
     sort: Annotated[
@@ -40,6 +43,23 @@ def compare(
         bool,
         typer.Option("--all", help=f"Show every run, not the first {SHOWN}, and read its steps."),
     ] = False,
+    gates: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--gate",
+            help="End with code 7 unless it holds: 'val_loss <= 0.08', "
+            "'val_loss <= baseline + 2%', or lr (the LRs are the baseline's). Repeatable.",
+            metavar="CONDITION",
+        ),
+    ] = None,
+    baseline: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--baseline",
+            help="What gates compare with: a run, 'main-*', or a folder of runs. Repeatable.",
+            metavar="RUN",
+        ),
+    ] = None,
     plots: PlotsFlag = True,
     png: Annotated[
         Path | None,
@@ -47,146 +67,119 @@ def compare(
     ] = None,
     json_output: JsonFlag = False,
 ) -> None:
-    """Compare runs: the config keys that differ, best and last metrics, loss and LR curves."""
+    """Compare runs: the config keys that differ, best and last metrics, loss and LR curves.
+
+    Runs that differ in nothing but the seed are taken together: their mean, its 95% interval, and
+    whether two such groups can be told apart.
+    """
     from lrrun.analysis.compare import compare as lay_side_by_side
     from lrrun.analysis.compare import order
+    from lrrun.analysis.gates import read_gate
+    from lrrun.analysis.seed_groups import group_by_seed, in_order
+    from lrrun.cli.compared_runs import courses_of, open_runs, with_lr_sums
+    from lrrun.cli.gating import judge_all, refuse_unmet
 
     if png is not None:
         from lrrun.render.figures import refuse_undrawable
 
         refuse_undrawable(png)
-    opened = _open(runs, runs_dir)
-    comparison = lay_side_by_side([_view(name, run) for name, run in opened.items()])
+    conditions = [read_gate(text) for text in gates or ()]
+    opened = open_runs(runs, baseline or (), runs_dir, fewest=1 if conditions else 2)
+    found = list(opened.runs.values())
+    comparison = lay_side_by_side(opened.views())
+    grouping = group_by_seed(comparison, opened.baseline)
+    results = judge_all(conditions, comparison, grouping, found)
     indices = order(comparison, sort)
-    shown = indices if every else indices[:SHOWN]
-    printed = plots and not json_output
-    drawn = comparison.ranking[:DRAWN] if printed or png is not None else ()
-    courses = _courses(list(opened.values()), {*shown, *drawn})
-    comparison = _with_lr_sums(comparison, courses)
-    metric = comparison.metric or "loss"
-    pictured = _curves(opened, courses, drawn, metric)
+    drawn = comparison.ranking[:DRAWN] if png is not None or (plots and not json_output) else ()
+    tabled = indices if every else indices[:SHOWN]
+    if grouping.decides and not json_output:
+        tabled = indices if every else ()
+    courses = courses_of(found, {*tabled, *(() if grouping.decides else drawn)})
+    comparison = with_lr_sums(comparison, courses)
+    pictured = _Picture.of(comparison, grouping, opened, courses, drawn)
     if png is not None:
-        from lrrun.render.comparison import save_loss_and_lr
-
-        save_loss_and_lr(png, metric, pictured.losses, pictured.lrs)
+        pictured.save(png)
     if json_output:
+        from lrrun.cli.compared_data import as_data
         from lrrun.runlog import strict_json
 
-        for line in strict_json.object_lines(_as_data(comparison, indices)):
+        for line in strict_json.object_lines(as_data(comparison, grouping, results, indices)):
             print(line)
-        return
-    from lrrun.render.comparison import print_comparison, print_loss_and_lr
-    from lrrun.render.terminal import make_console, printable
+    else:
+        groups = in_order(grouping, sort, indices)
+        _print(comparison, grouping, groups if every else groups[:SHOWN], tabled, results)
+        if plots:
+            pictured.print()
+    refuse_unmet(results)
+
+
+def _print(
+    comparison: Comparison,
+    grouping: Grouping,
+    groups: Sequence[SeedGroup],
+    tabled: Sequence[int],
+    results: Sequence[GateResult],
+) -> None:
+    from lrrun.render.comparison import print_comparison
+    from lrrun.render.seed_groups import print_gates, print_groups
+    from lrrun.render.terminal import make_console
 
     console = make_console()
-    print_comparison(console, comparison, shown)
-    if plots:
-        if len(drawn) < len(opened):
-            console.print(f"\nThe curves of the best {len(drawn)}:")
-        print_loss_and_lr(console, metric, pictured.losses, pictured.lrs)
-        for sentence in pictured.missing:
+    if grouping.decides:
+        print_groups(console, comparison, grouping, groups, tabled)
+    else:
+        print_comparison(console, comparison, tabled)
+    print_gates(console, results)
+
+
+@dataclass(frozen=True)
+class _Picture:
+    """The curves of the best runs or groups; `note` says of how many, if there are more."""
+
+    title: str
+    curves: RunCurves
+    note: str
+
+    @classmethod
+    def of(
+        cls,
+        comparison: Comparison,
+        grouping: Grouping,
+        opened: Opened,
+        courses: Mapping[int, Course],
+        drawn: Sequence[int],
+    ) -> _Picture:
+        """Of seed groups where they decide, else of the runs at `drawn`; nothing without these."""
+        from lrrun.cli.group_curves import curves_of_groups
+        from lrrun.cli.run_curves import RunCurves
+
+        metric = comparison.metric or "loss"
+        names, runs = list(opened.runs), list(opened.runs.values())
+        if grouping.decides and drawn:
+            best = grouping.groups[:DRAWN]
+            curves = curves_of_groups(best, runs, metric)
+            few, all_of_them = len(best), len(grouping.groups)
+            metric = f"{metric}, mean over seeds and its 95% band"
+        else:
+            found = [(names[index], runs[index], courses[index]) for index in drawn]
+            curves = RunCurves.of_several(found, metric)
+            few, all_of_them = len(drawn), len(runs)
+        return cls(metric, curves, f"The curves of the best {few}:" if few < all_of_them else "")
+
+    def save(self, png: Path) -> None:
+        """Draw into a file."""
+        from lrrun.render.comparison import save_loss_and_lr
+
+        save_loss_and_lr(png, self.title, self.curves.losses, self.curves.lrs)
+
+    def print(self) -> None:
+        """Draw in the terminal."""
+        from lrrun.render.comparison import print_loss_and_lr
+        from lrrun.render.terminal import make_console, printable
+
+        console = make_console()
+        if self.note:
+            console.print(f"\n{self.note}")
+        print_loss_and_lr(console, self.title, self.curves.losses, self.curves.lrs)
+        for sentence in self.curves.missing:
             console.print(printable(sentence), style="dim", soft_wrap=True)
-
-
-def _open(references: list[str], runs_dir: Path) -> dict[str, Run]:
-    """The runs by name, or by path where two share a name; refuses fewer than two, or one twice.
-
-    Sweeps and searches, which `runs/*` names as well, are passed over, and that is said.
-    """
-    from lrrun.cli.following import tell
-    from lrrun.runlog.names import SWEEP
-    from lrrun.runlog.reader import Run, find_run
-
-    if len(references) < 2:
-        raise UsageError(
-            f"compare needs two runs or more, got {len(references)}; `lrrun list` names them, "
-            "`lrrun show RUN` explains one"
-        )
-    folders: dict[Path, str] = {}
-    opened: list[Run] = []
-    for reference in references:
-        paths = (Path(reference), runs_dir / reference)
-        sweep = next((path for path in paths if (path / SWEEP).is_file()), None)
-        if sweep is not None:
-            tell(f"{sweep} is a sweep and was left out; its runs: {sweep}/trial-*")
-            continue
-        folder = find_run(reference, runs_dir)
-        run = Run.open(folder)
-        if run.is_search:
-            tell(f"{folder} is a search for a learning rate and was left out")
-            continue
-        earlier = folders.setdefault(folder.resolve(), reference)
-        if len(folders) == len(opened):
-            raise UsageError(f"{earlier!r} and {reference!r} are one run: {str(folder)!r}")
-        opened.append(run)
-    if len(opened) < 2:
-        raise UsageError(f"compare needs two runs or more, and found {len(opened)}")
-    names = Counter(run.name for run in opened)
-    return {run.name if names[run.name] == 1 else str(run.path): run for run in opened}
-
-
-def _view(name: str, run: Run) -> RunView:
-    from lrrun.analysis.compare import RunView
-
-    gone = "its process is gone; lrrun resume goes on with it" if run.abandoned else ""
-    return RunView(name, run.status, run.sentence or gone, run.config, run.summary)
-
-
-def _courses(runs: Sequence[Run], indices: Iterable[int]) -> dict[int, Course]:
-    """The steps of the runs at `indices`: of thousands, no more are read than are shown."""
-    from lrrun.analysis.course import follow
-
-    return {index: runs[index].fold_steps(follow) for index in sorted(indices)}
-
-
-def _curves(
-    opened: Mapping[str, Run], courses: Mapping[int, Course], drawn: Iterable[int], metric: str
-) -> RunCurves:
-    """The curves of the metric and of the LR of the runs at `drawn`, and of their trunks."""
-    from lrrun.cli.run_curves import RunCurves
-
-    names = list(opened)
-    found = [(names[index], opened[names[index]], courses[index]) for index in drawn]
-    return RunCurves.of_several(found, metric)
-
-
-def _with_lr_sums(comparison: Comparison, courses: Mapping[int, Course]) -> Comparison:
-    from dataclasses import replace
-
-    runs = list(comparison.runs)
-    for index, course in courses.items():
-        runs[index] = replace(runs[index], lr_sum=course.lr_sum(runs[index].summary.steps))
-    return replace(comparison, runs=tuple(runs))
-
-
-def _as_data(comparison: Comparison, indices: tuple[int, ...]) -> dict[str, Any]:
-    from lrrun.analysis.compare import MISSING, caution, verdict
-
-    names = [run.name for run in comparison.runs]
-    return {
-        "metric": comparison.metric,
-        "ranking": [names[index] for index in comparison.ranking],
-        "verdict": verdict(comparison),
-        "caution": caution(comparison),
-        "differences": [
-            {
-                "key": each.key,
-                "values": {
-                    name: value
-                    for name, value in zip(names, each.values, strict=True)
-                    if value is not MISSING
-                },
-            }
-            for each in comparison.differences
-        ],
-        "runs": [
-            {
-                "name": run.name,
-                "status": run.status,
-                "sentence": run.sentence,
-                **vars(run.summary),
-                "lr_sum": run.lr_sum,
-            }
-            for run in (comparison.runs[index] for index in indices)
-        ],
-    }

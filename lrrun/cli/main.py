@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import inspect
+import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -101,6 +104,11 @@ def _lrrun(
     """Choose, run, compare and understand learning rates and learning-rate schedules."""
 
 
+def _in_paragraphs(verb: Callable[..., None]) -> str:
+    """Its docstring without line ends inside paragraphs, which Typer would keep at any width."""
+    return re.sub(r"(?<!\n)\n(?!\n)", " ", inspect.getdoc(verb) or "")
+
+
 for _verb in (
     init,
     check,
@@ -108,17 +116,17 @@ for _verb in (
     train,
     resume,
     fork,
-    sweep,
     verify,
     find,
+    sweep,
     compare,
+    list_,
     show,
     components,
     doctor,
     schema,
 ):
-    app.command()(_verb)
-app.command(name="list")(list_)
+    app.command(name=_verb.__name__.rstrip("_"), help=_in_paragraphs(_verb))(_verb)
 
 
 def run() -> None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from lrrun.analysis.compare import Comparison, RunView, caution, verdict
+from lrrun.analysis.compare import Comparison, Difference, RunView, caution, verdict
 from lrrun.analysis.curves import ceiling, spans_decades
 from lrrun.render.figures import add_legend, new_figure, save, style
 from lrrun.render.numbers import count, duration, metric, number, rates
@@ -30,12 +30,11 @@ def print_comparison(
     `order` holds indices, all by rank if None; runs that are not in it are counted.
     """
     order = comparison.ranking if order is None else order
-    print_differences(console, comparison, order)
-    console.print()
-    print_table(console, _result_columns(comparison, order))
-    for run in (comparison.runs[index] for index in order):
-        if run.status != "completed":
-            console.print(printable(f"{run.name} {run.status}: {run.sentence or 'no end yet'}"))
+    names = [(comparison.runs[index].name, index) for index in order]
+    if len(comparison.runs) > 1:
+        print_differences(console, comparison.differences, names)
+        console.print()
+    print_runs(console, comparison, order)
     if rest := set(range(len(comparison.runs))).difference(order):
         ends = Counter(comparison.runs[index].status for index in rest)
         counted = ", ".join(f"{count(number)} {status}" for status, number in ends.most_common())
@@ -46,14 +45,23 @@ def print_comparison(
         console.print(printable(note), style="dim")
 
 
-def print_differences(console: Console, comparison: Comparison, order: Sequence[int]) -> None:
-    """The config keys that differ: few runs stand as columns, many as rows."""
-    differences = comparison.differences
+def print_runs(console: Console, comparison: Comparison, order: Sequence[int]) -> None:
+    """The results of the runs in `order`, and why any of them did not complete."""
+    print_table(console, _result_columns(comparison, order))
+    for run in (comparison.runs[index] for index in order):
+        if run.status != "completed":
+            console.print(printable(f"{run.name} {run.status}: {run.sentence or 'no end yet'}"))
+
+
+def print_differences(
+    console: Console, differences: Sequence[Difference], shown: Sequence[tuple[str, int]]
+) -> None:
+    """The config keys that differ, in (name, index) of each: few stand as columns, many as rows."""
     if not differences:
         console.print("The configs are equal.")
         return
-    names = [comparison.runs[index].name for index in order]
-    values = [[describe(each.values[index]) for index in order] for each in differences]
+    names = [name for name, _ in shown]
+    values = [[describe(each.values[index]) for _, index in shown] for each in differences]
     keys = [each.key for each in differences]
     if len(names) <= _RUNS_AS_COLUMNS or len(keys) > len(names):
         columns = [Column("differs in", keys)]
@@ -127,6 +135,8 @@ def save_loss_and_lr(file: Path, title: str, losses: Sequence[Curve], lrs: Seque
     for axes, curves, name, log_y in panels:
         for k, curve in enumerate(curves):
             axes.plot(curve.x, curve.y, label=printable(curve.label), linewidth=1, **style(k))
+            if curve.band is not None:
+                axes.fill_between(curve.x, *curve.band, color=style(k)["color"], alpha=0.2, lw=0)
         axes.set_yscale("log" if log_y else "linear")
         axes.set_xlabel("step")
         axes.set_ylabel(name, parse_math=False)

@@ -6,6 +6,7 @@ labels, gaps where a run was not finite, curves told apart without colour, plain
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -40,6 +41,8 @@ class Curve:
     y: Floats
     later: bool = False
     """Does it go on from another one, as a fork's does, and not from an untrained model?"""
+    band: tuple[Floats, Floats] | None = None
+    """What lies around it, low and high, shape (n,) each."""
 
 
 def line_plot(
@@ -59,7 +62,7 @@ def line_plot(
 
     Values above `top` are drawn at the upper edge and the title says so. With `log_y` or
     `log_x`, values that are not positive are gaps. The first curve lies on top. Cells that stay
-    empty within the ranges of x in `shaded` get the character of `shade(console)`.
+    empty within a curve's band, or the ranges of x in `shaded`, get that of `shade(console)`.
     """
     style = _Style.of(console, len(curves))
     y_axis = Axis.around([curve.y for curve in curves], log_y, top)
@@ -71,6 +74,9 @@ def line_plot(
     for index in reversed(range(len(curves))):
         for cell, character in style.draw(curves[index], index, x_axis, y_axis, columns, height):
             cells[cell] = [character, style.color(index)]
+    for index, curve in enumerate(curves):
+        for cell in _band(curve, x_axis, y_axis, columns, height):
+            cells[cell] = cells[cell] if cells[cell][0] else [style.shade, style.color(index)]
     for column in _columns_in(shaded, x_axis, columns):
         for cell in range(column, len(cells), columns):
             cells[cell] = cells[cell] if cells[cell][0] else [style.shade, ""]
@@ -104,6 +110,23 @@ def _columns_in(ranges: Sequence[tuple[float, float]], axis: Axis, columns: int)
         first, last = np.clip(axis.at(np.array(ends)), 0, 1) * (columns - 1)
         inside[round(float(first)) : round(float(last)) + 1] = True
     return np.flatnonzero(inside)
+
+
+def _band(curve: Curve, x_axis: Axis, y_axis: Axis, columns: int, height: int) -> list[int]:
+    """The cells whose middle lies in the band around a curve."""
+    if curve.band is None or not len(curve.x):
+        return []
+    across = x_axis.at(curve.x) * (columns - 1)
+    inside = np.arange(max(0, math.ceil(across[0])), min(columns - 1, math.floor(across[-1])) + 1)
+    ends = []
+    for y in curve.band:  # what a log axis cannot show lies below it
+        at = np.nan_to_num(y_axis.at(y), nan=0.0, posinf=1.0, neginf=0.0)
+        ends.append(np.interp(inside, across, (1 - np.clip(at, 0, 1)) * (height - 1)))
+    return [
+        row * columns + int(column)
+        for column, low, high in zip(inside, *ends, strict=True)
+        for row in range(math.ceil(high), math.floor(low) + 1)
+    ]
 
 
 def _tick_rows(axis: Axis, height: int) -> dict[int, str]:

@@ -141,4 +141,4 @@ def test_compare_passes_over_what_is_no_run(lrrun: Lrrun, runs: Path) -> None:
     assert [each["name"] for each in json.loads(done.out)["runs"]] == ["one-2", "one-1"]
     assert "runs/one-sweep-1 is a sweep and was left out" in done.err
     assert "runs/one-find-1 is a search for a learning rate and was left out" in done.err
-    assert "found 1" in lrrun("compare", "one-1", "one-find-1").err
+    assert "got 1" in lrrun("compare", "one-1", "one-find-1").err

@@ -36,6 +36,19 @@ def test_a_falling_line_by_hand() -> None:
     assert text.splitlines()[1].strip().startswith("199┤")
 
 
+def test_a_band_fills_what_the_lines_leave_empty() -> None:
+    """Five rows for 0 to 4: the mean at 2, the band from 1 to 3, for the left half of the axis."""
+    left = X[:101]
+    flat = Curve("mean", left, 0 * left + 2, band=(0 * left + 1, 0 * left + 3))
+    curves = [flat, Curve("ends", X, 4 * X / 199)]
+    rows = canvas(line_plot(curves, console(), height=5).plain, 5)
+    assert [row[1:4] for row in rows] == ["   ", "░░░", "111", "░░░", "222"]
+    assert all("░" not in row[28:] for row in rows)
+    below = Curve("mean", left, 0 * left + 2, band=(0 * left - 1, 0 * left + 3))
+    logged = line_plot([below, Curve("ends", X, 0.1 + X)], console(), height=5, log_y=True).plain
+    assert canvas(logged, 5)[4].startswith("2░")  # what a log axis cannot show lies below it
+
+
 @pytest.mark.parametrize("color", [False, True])
 @pytest.mark.parametrize("curves", [1, 2, 12])
 @pytest.mark.parametrize("width", [30, 60, 200])
