@@ -76,10 +76,11 @@ def optimizers(places: Places, claims: Claims) -> str:
     plain, heavy, own = (lowest(each).lr for each in (sgd, momentum, adam))
     losses = [lowest(each).mean for each in response.curves]
     return claims.say(
-        f"The best LR of SGD is {plain:.2g}, with momentum 0.9 {heavy:.2g}, of Adam {own:.2g}. "
-        "Momentum 0.9 adds up ten steps, so that a lower LR goes as far; Adam divides by the size "
-        "of the gradient, so that its LR is the length of a step of each weight and hardly depends "
-        f"on the scale of the loss. Their best losses are {losses[0]:.3f}, {losses[1]:.3f} and "
+        f"The best LR of SGD is {plain:.2g}, of SGD with momentum 0.9 it is {heavy:.2g}, of Adam "
+        f"{own:.2g}. Momentum 0.9 adds up ten steps, so that a lower LR goes as far; Adam divides "
+        "by the size of the gradient, so that its LR is the length of a step of each weight and "
+        "hardly depends on the scale of the loss. Their best losses are "
+        f"{losses[0]:.3f}, {losses[1]:.3f} and "
         f"{losses[2]:.3f}, AdamW's {losses[3]:.3f}. An LR that is too low by ten costs SGD with "
         f"momentum {_ten_below(momentum):.1f} times its best loss and Adam {_ten_below(adam):.1f} "
         "times: Adam forgives a low LR better. At a high one it diverges where SGD dies quietly.",

@@ -131,9 +131,9 @@ def schedules(places: Places, claims: Claims) -> str:
         level = [_schedule(each) for each in _as_good(response)]
         level_everywhere = level_everywhere & {*level} if index else {*level}
         texts.append(
-            f"On {task} the best is `{_schedule(best)}`, {len(level)} of {len(response.curves)} "
-            f"schedules are as good, and the worst, `{_schedule(last)}`, is {gap:.1f} standard "
-            "deviations behind."
+            f"On {task} the best is `{_schedule(best)}`, {len(level) - 1} of the other "
+            f"{len(response.curves) - 1} are as good, and the worst, `{_schedule(last)}`, is "
+            f"{gap:.1f} standard deviations behind."
         )
     names = _listed([f"`{each}`" for each in sorted(level_everywhere)])
     texts.append(
