@@ -41,7 +41,7 @@ def open_runs(
     from lrrun.runlog.reader import Run, find_run
 
     _refuse_few(len(references) + len(baseline), fewest)
-    places: dict[Path, tuple[str, int]] = {}
+    places: dict[tuple[int, int], tuple[str, int]] = {}
     opened: list[Run] = []
     for reference in references:
         if _is_sweep(reference, runs_dir):
@@ -50,7 +50,7 @@ def open_runs(
         run = Run.open(folder)
         if _is_search(run):
             continue
-        earlier, _ = places.setdefault(folder.resolve(), (reference, len(opened)))
+        earlier, _ = places.setdefault(_identity(folder), (reference, len(opened)))
         if len(places) == len(opened):
             raise UsageError(f"{earlier!r} and {reference!r} are one run: {str(folder)!r}")
         opened.append(run)
@@ -59,7 +59,7 @@ def open_runs(
         run = Run.open(folder)
         if _is_search(run):
             continue
-        _, index = places.setdefault(folder.resolve(), (str(folder), len(opened)))
+        _, index = places.setdefault(_identity(folder), (str(folder), len(opened)))
         opened += [run] if index == len(opened) else []
         behind.add(index)
     _refuse_few(len(opened), fewest)
@@ -77,6 +77,12 @@ def _refuse_few(number: int, fewest: int) -> None:
             f"compare needs {needs}, got {number}; `lrrun list` names them, "
             "`lrrun show RUN` explains one"
         )
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    """Equal for two names of one folder; to resolve thousands of them takes a second."""
+    found = folder.stat()
+    return found.st_dev, found.st_ino
 
 
 def _is_sweep(reference: str, runs_dir: Path) -> bool:
