@@ -50,7 +50,7 @@ _ADVICE = {
 }
 
 
-class environment_faults:  # noqa: N801 - used as a block; a generator would take thrice as long
+class environment_faults:  # noqa: N801 - used as a block; a generator takes twice as long
     """Turn an OSError of the block into an EnvironmentFault that names `path` and the way out."""
 
     __slots__ = ("_doing", "_path")
